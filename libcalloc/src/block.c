@@ -1,0 +1,266 @@
+#include "block.h"
+
+#include <string.h>
+
+#include "annotate.h"
+#include "hooks.h"
+#include "huge.h"
+#include "message.h"
+#include "run.h"
+#include "span.h"
+
+/* From this block size on realloc grows over free neighbours: below, copying is cheaper than the
+ * slow path that all frees of a page with merged blocks take. */
+#define MERGE_MIN 256
+/* A block shrinks in place, wasting nothing it is charged for, until less than half is needed. */
+#define SHRINK_SHARE 2
+#define SHRINK_MIN   64
+
+static bool annotating(void)
+{
+    return CAL_UNLIKELY(cal__annotating != CAL_ANNOTATE_NONE);
+}
+
+/* Finding. */
+
+static CAL_COLD _Noreturn void not_a_block(const struct cal__page *page, const void *block,
+                                           const char *what)
+{
+    /* A mapping kept for re-use is the one freed block whose address says so. */
+    bool freed = page != NULL && page->kind == CAL_PAGE_HUGE && cal__huge_is_cached(page) &&
+                 cal__page_start(page) == block;
+    cal__fatal(freed && strcmp(what, "invalid free") == 0 ? "double free" : what, block);
+}
+
+/* The page of a block; fatal when BLOCK does not start one. */
+static struct cal__page *page_of(const void *block, const char *what)
+{
+    struct cal__page *page = cal__map_find(cal__granule_of(block));
+    if (CAL_UNLIKELY(page == NULL))
+        not_a_block(page, block, what);
+    size_t offset = (size_t)((const char *)block - cal__page_start(page));
+    if (page->kind == CAL_PAGE_SLAB) {
+        uint32_t slot = cal__page_slot(page, block);
+        if (CAL_UNLIKELY((size_t)slot * page->block_size != offset ||
+                         slot >= cal__page_carved(page) || cal__merged_inside(page, slot)))
+            not_a_block(page, block, what);
+        return page;
+    }
+    bool live =
+        page->kind == CAL_PAGE_RUN || (page->kind == CAL_PAGE_HUGE && !cal__huge_is_cached(page));
+    if (CAL_UNLIKELY(!live || offset != 0))
+        not_a_block(page, block, what);
+    return page;
+}
+
+/* Bytes from the block's start to its end, the redzone of annotations included. */
+static size_t capacity_of(const struct cal__page *page, const void *block)
+{
+    if (page->kind != CAL_PAGE_SLAB)
+        return page->size;
+    return (size_t)page->block_size * cal__merged_slots(page, cal__page_slot(page, block));
+}
+
+static size_t usable_of(const struct cal__page *page, void *block)
+{
+    size_t capacity = capacity_of(page, block);
+    if (!annotating())
+        return capacity;
+    cal__annotate_begin();
+    size_t size = cal__annotate_size(block, capacity);
+    cal__annotate_end();
+    return size;
+}
+
+size_t cal__block_usable(const void *block, const char *what)
+{
+    return usable_of(page_of(block, what), (void *)block);
+}
+
+/* Allocating. */
+
+/* A slab class whose blocks are multiples of ALIGNMENT, or CAL_CLASSES. Slabs start at granules,
+ * so the blocks are then aligned too. */
+static unsigned aligned_class(size_t size, size_t alignment)
+{
+    if (size > CAL_SLAB_MAX || alignment > CAL_GRANULE)
+        return CAL_CLASSES;
+    unsigned size_class = cal__size_class(size);
+    while (size_class < CAL_CLASSES && (cal__class_size(size_class) & (alignment - 1)) != 0)
+        size_class++;
+    return size_class;
+}
+
+static void *allocate(struct cal__heap *heap, size_t size, size_t alignment, bool *zeroed)
+{
+    unsigned size_class = aligned_class(size, alignment);
+    if (size_class < CAL_CLASSES)
+        return cal__heap_allocate(heap, size_class, zeroed);
+    if (size <= CAL_RUN_MAX && alignment <= CAL_RUN_MAX)
+        return cal__run_allocate(size, alignment, zeroed);
+    return cal__huge_allocate(size, alignment, zeroed);
+}
+
+/* Tells whoever listens of a new block. */
+static CAL_COLD void announce(void *block, size_t size, bool zero)
+{
+    struct cal__page *page = page_of(block, "invalid block");
+    if (annotating())
+        cal__annotate_allocated(block, size, capacity_of(page, block), zero);
+    if (cal__hooks_observed())
+        cal__hooks_allocated(block, size, usable_of(page, block));
+}
+
+CAL_NOINLINE void *cal__block_allocate(size_t size, size_t alignment, bool zero)
+{
+    if (size == 0)
+        size = 1;
+    if (CAL_UNLIKELY(size > CAL_REQUEST_MAX || alignment > CAL_REQUEST_MAX - size))
+        return NULL;
+    struct cal__heap *heap = cal__heap_get();
+    if (CAL_UNLIKELY(heap == NULL))
+        return NULL;
+    if (CAL_UNLIKELY(heap->mode != atomic_load_explicit(&cal__heap_mode, memory_order_relaxed)))
+        cal__heap_follow_mode(heap);
+    bool zeroed = false;
+    if (CAL_LIKELY(!heap->direct)) {
+        void *block = allocate(heap, size, alignment, &zeroed);
+        if (zero && !zeroed && block != NULL)
+            memset(block, 0, size);
+        return block;
+    }
+    cal__annotate_begin();
+    void *block =
+        allocate(heap, annotating() ? size + CAL_ANNOTATE_REDZONE : size, alignment, &zeroed);
+    if (block != NULL) {
+        announce(block, size, zero);
+        if (zero && !zeroed)
+            memset(block, 0, size);
+    }
+    cal__annotate_end();
+    return block;
+}
+
+/* Freeing. */
+
+static void release(struct cal__page *page, void *block)
+{
+    if (page->kind == CAL_PAGE_RUN) {
+        cal__run_free(page);
+    } else if (page->kind == CAL_PAGE_HUGE) {
+        cal__huge_free(page);
+    } else if (cal__page_heap(page) == cal__thread_heap) {
+        cal__heap_free(page, block);
+    } else {
+        cal__remote_free(page, block);
+    }
+}
+
+static CAL_COLD void release_announced(struct cal__page *page, void *block)
+{
+    cal__annotate_begin();
+    if (cal__hooks_observed())
+        cal__hooks_freeing(block, usable_of(page, block));
+    if (annotating())
+        cal__annotate_freed(block, capacity_of(page, block));
+    release(page, block);
+    cal__annotate_end();
+}
+
+CAL_NOINLINE void cal__block_free(void *block)
+{
+    if (block == NULL)
+        return;
+    struct cal__page *page = page_of(block, "invalid free");
+    if (CAL_UNLIKELY(atomic_load_explicit(&cal__heap_mode, memory_order_relaxed) % 2 != 0))
+        release_announced(page, block);
+    else
+        release(page, block);
+}
+
+/* Resizing. */
+
+static bool resize_in_slab(struct cal__page *page, void *block, size_t size)
+{
+    struct cal__heap *heap = cal__thread_heap;
+    if (cal__page_heap(page) != heap || size > CAL_SLAB_MAX)
+        return false;
+    size_t slots = (size + page->block_size - 1) / page->block_size;
+    return slots <= page->capacity && cal__merged_resize(heap, page, block, (uint32_t)slots);
+}
+
+static bool resize_capacity(struct cal__page *page, void *block, size_t size)
+{
+    if (size > CAL_REQUEST_MAX)
+        return false;
+    if (page->kind == CAL_PAGE_SLAB) {
+        bool merged = capacity_of(page, block) > page->block_size;
+        return (!merged && size <= page->block_size) || resize_in_slab(page, block, size);
+    }
+    if (page->kind == CAL_PAGE_RUN)
+        return cal__run_resize(page, size);
+    return cal__huge_resize(page, size);
+}
+
+static bool resize(struct cal__page *page, void *block, size_t size)
+{
+    if (CAL_LIKELY(atomic_load_explicit(&cal__heap_mode, memory_order_relaxed) % 2 == 0))
+        return resize_capacity(page, block, size);
+    /* A tool is told of every block once; a change of size is a new block to it. */
+    if (annotating())
+        return false;
+    size_t old_usable = usable_of(page, block);
+    if (!resize_capacity(page, block, size))
+        return false;
+    cal__hooks_resized(block, old_usable, size, usable_of(page, block));
+    return true;
+}
+
+bool cal__block_resize(void *block, size_t size, const char *what)
+{
+    return resize(page_of(block, what), block, size);
+}
+
+/* True when staying where it is wastes too much or is not allowed. */
+static bool should_move(const struct cal__page *page, size_t size, size_t usable)
+{
+    if (page->kind != CAL_PAGE_SLAB)
+        return size <= CAL_SLAB_MAX / SHRINK_SHARE;
+    if (size <= usable)
+        return size < usable / SHRINK_SHARE && usable <= page->block_size && usable > SHRINK_MIN;
+    return page->block_size < MERGE_MIN;
+}
+
+static void *move_mapping(struct cal__page *page, void *block, size_t size)
+{
+    bool observed = cal__hooks_observed();
+    size_t usable = page->size;
+    if (observed)
+        cal__hooks_freeing(block, usable);
+    void *moved = cal__huge_move(page, size);
+    if (observed && moved != NULL)
+        cal__hooks_allocated(moved, size, page->size);
+    else if (observed)
+        cal__hooks_allocated(block, usable, usable);
+    return moved;
+}
+
+CAL_NOINLINE void *cal__block_reallocate(void *block, size_t size)
+{
+    struct cal__page *page = page_of(block, "invalid realloc");
+    size_t usable = usable_of(page, block);
+    if (!should_move(page, size, usable) && resize(page, block, size))
+        return block;
+    if (page->kind == CAL_PAGE_HUGE && size > usable && size <= CAL_REQUEST_MAX && !annotating()) {
+        void *moved = move_mapping(page, block, size);
+        if (moved != NULL)
+            return moved;
+    }
+    void *copy = cal__block_allocate(size, CAL_ALIGNMENT, false);
+    if (copy == NULL)
+        /* Shrinking never fails. */
+        return size <= usable ? block : NULL;
+    memcpy(copy, block, cal__min(size, usable));
+    cal__free(block);
+    return copy;
+}

@@ -1,0 +1,61 @@
+/* What the malloc family and the native API are made of: blocks by address, wherever they live.
+ *
+ * The fast paths are here, inline; what they cost is stated where they are. All else is out of
+ * line and cold. None of these functions touches errno. */
+#ifndef CAL_BLOCK_H
+#define CAL_BLOCK_H
+
+#include "heap.h"
+#include "map.h"
+#include "os.h"
+
+/* Everything that the fast paths do not do. NULL when out of memory or SIZE is impossible.
+ * ALIGNMENT is a power of two. ZERO: the SIZE bytes read as zeros. */
+void *cal__block_allocate(size_t size, size_t alignment, bool zero);
+void cal__block_free(void *block);
+
+/* Bytes that the program may use. A pointer that is not a live block's start is fatal, named by
+ * WHAT ("invalid free"). BLOCK is not NULL. */
+size_t cal__block_usable(const void *block, const char *what);
+/* Resizes without changing the address; false and unchanged when that is not possible. SIZE > 0. */
+bool cal__block_resize(void *block, size_t size, const char *what);
+/* Resizes, moving if need be; NULL and unchanged when out of memory. SIZE > 0. */
+void *cal__block_reallocate(void *block, size_t size);
+
+/* Twelve instructions on x86-64: two for the thread's heap, four for the class, six to pop. What
+ * the lists do not have comes from SLOW, a tail call. */
+CAL_INLINE void *cal__allocate_or(size_t size, void *(*slow)(size_t size))
+{
+    struct cal__heap *heap = cal__thread_heap;
+    size_t last = size - 1;
+    if (CAL_LIKELY(last < CAL_SMALL_MAX)) {
+        void **list = &heap->free[last >> 4];
+        void *block = *list;
+        if (CAL_LIKELY(block != NULL)) {
+            *list = cal__block_next(block);
+            return block;
+        }
+    }
+    return slow(size);
+}
+
+/* Twenty-one instructions: six to find the page, five that prove that it is this granule's and
+ * this thread's, four that BLOCK starts a block, five to push and count. */
+CAL_INLINE void cal__free(void *block)
+{
+    uint64_t granule = cal__granule_of(block);
+    struct cal__page *page = cal__map_candidate(granule);
+    if (CAL_LIKELY(atomic_load_explicit(&page->tag, memory_order_relaxed) == granule &&
+                   atomic_load_explicit(&page->owner, memory_order_relaxed) ==
+                       cal__thread_pointer() &&
+                   cal__is_multiple((uint16_t)(uintptr_t)block, page->factor))) {
+        cal__block_set_next(block, page->free);
+        page->free = block;
+        if (CAL_UNLIKELY(--page->countdown == 0))
+            cal__heap_page_event(page);
+        return;
+    }
+    cal__block_free(block);
+}
+
+#endif

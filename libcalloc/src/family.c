@@ -1,0 +1,154 @@
+/* The malloc family, as ISO C (C17; free_sized of C23), POSIX.1-2017 and the glibc manual define
+ * it. What they leave open is decided as glibc does, because programs rely on it: malloc(0) is a
+ * unique pointer, realloc(p, 0) frees and returns NULL. */
+#include "family.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "block.h"
+
+static void *or_enomem(void *block)
+{
+    if (CAL_UNLIKELY(block == NULL))
+        errno = ENOMEM;
+    return block;
+}
+
+static CAL_NOINLINE void *malloc_slow(size_t size)
+{
+    return or_enomem(cal__block_allocate(size, CAL_ALIGNMENT, false));
+}
+
+CAL_EXPORT void *malloc(size_t size)
+{
+    return cal__allocate_or(size, malloc_slow);
+}
+
+CAL_EXPORT void free(void *block)
+{
+    cal__free(block);
+}
+
+/* Removed from glibc in 2.26; old binaries still call it. */
+CAL_EXPORT void cfree(void *block)
+{
+    cal__free(block);
+}
+
+/* The sizes are promises that the plain library does not need; hardening checks them. */
+CAL_EXPORT void free_sized(void *block, size_t size)
+{
+    (void)size;
+    cal__free(block);
+}
+
+CAL_EXPORT void free_aligned_sized(void *block, size_t alignment, size_t size)
+{
+    (void)alignment;
+    (void)size;
+    cal__free(block);
+}
+
+static CAL_NOINLINE void *calloc_slow(size_t size)
+{
+    return or_enomem(cal__block_allocate(size, CAL_ALIGNMENT, true));
+}
+
+CAL_EXPORT void *calloc(size_t count, size_t size)
+{
+    size_t bytes;
+    if (CAL_UNLIKELY(__builtin_mul_overflow(count, size, &bytes)))
+        return or_enomem(NULL);
+    struct cal__heap *heap = cal__thread_heap;
+    size_t last = bytes - 1;
+    if (CAL_LIKELY(last < CAL_SMALL_MAX)) {
+        void **list = &heap->free[last >> 4];
+        void *block = *list;
+        if (CAL_LIKELY(block != NULL)) {
+            *list = cal__block_next(block);
+            /* Whole 16-byte units: a block has no smaller end, and stores need no tail. */
+            for (char *unit = block, *end = unit + (last | 15); unit < end; unit += 16)
+                memset(unit, 0, 16);
+            return block;
+        }
+    }
+    return calloc_slow(bytes);
+}
+
+CAL_EXPORT void *realloc(void *block, size_t size)
+{
+    if (block == NULL)
+        return malloc(size);
+    if (CAL_UNLIKELY(size == 0)) {
+        cal__free(block);
+        return NULL;
+    }
+    return or_enomem(cal__block_reallocate(block, size));
+}
+
+CAL_EXPORT void *reallocarray(void *block, size_t count, size_t size)
+{
+    size_t bytes;
+    if (CAL_UNLIKELY(__builtin_mul_overflow(count, size, &bytes)))
+        return or_enomem(NULL);
+    return realloc(block, bytes);
+}
+
+static void *allocate_aligned(size_t alignment, size_t size)
+{
+    return or_enomem(cal__block_allocate(size, cal__max(alignment, CAL_ALIGNMENT), false));
+}
+
+/* C17 allows any size; only the alignment must be supported, and every power of two is. */
+CAL_EXPORT void *aligned_alloc(size_t alignment, size_t size)
+{
+    if (CAL_UNLIKELY(!cal__is_power_of_two(alignment))) {
+        errno = EINVAL;
+        return NULL;
+    }
+    return allocate_aligned(alignment, size);
+}
+
+/* Returns the error, leaves errno and, on error, *result alone. */
+CAL_EXPORT int posix_memalign(void **result, size_t alignment, size_t size)
+{
+    if (CAL_UNLIKELY(!cal__is_power_of_two(alignment) || alignment % sizeof(void *) != 0))
+        return EINVAL;
+    void *block = cal__block_allocate(size, cal__max(alignment, CAL_ALIGNMENT), false);
+    if (CAL_UNLIKELY(block == NULL))
+        return ENOMEM;
+    *result = block;
+    return 0;
+}
+
+/* glibc rounds an alignment that is no power of two up to one. */
+CAL_EXPORT void *memalign(size_t alignment, size_t size)
+{
+    if (CAL_UNLIKELY(alignment > (SIZE_MAX >> 1) + 1)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    size_t power = CAL_ALIGNMENT;
+    while (power < alignment)
+        power <<= 1;
+    return allocate_aligned(power, size);
+}
+
+CAL_EXPORT void *valloc(size_t size)
+{
+    return allocate_aligned(cal__os_page_size(), size);
+}
+
+CAL_EXPORT void *pvalloc(size_t size)
+{
+    size_t page = cal__os_page_size();
+    if (CAL_UNLIKELY(size > SIZE_MAX - page))
+        return or_enomem(NULL);
+    return allocate_aligned(page, cal__round_up(size == 0 ? 1 : size, page));
+}
+
+CAL_EXPORT size_t malloc_usable_size(void *block)
+{
+    return block == NULL ? 0 : cal__block_usable(block, "invalid malloc_usable_size");
+}

@@ -1,0 +1,367 @@
+#include "heap.h"
+
+#include "annotate.h"
+#include "huge.h"
+#include "message.h"
+#include "span.h"
+
+struct cal__heap cal__heap_empty;
+__thread struct cal__heap *cal__thread_heap = &cal__heap_empty;
+_Atomic unsigned cal__heap_mode;
+
+/* A page is allocated from again when an eighth of it came back: fewer events per free than at
+ * the first block, and at most that share of it lies idle meanwhile. */
+#define FULL_THRESHOLD(capacity) (1 + (capacity) / 8)
+/* Blocks cut at least at a time: the slow path is then a small part of their cost. */
+#define CARVE_BLOCKS 8
+/* How often a refill looks for memory whose purge delay is over. */
+#define TICKS 64
+
+_Static_assert(FULL_THRESHOLD(1) == 1, "a page of one block is never set aside for good");
+
+void cal__page_set_target(struct cal__page *page, uint32_t target)
+{
+    uint32_t used = cal__page_used(page);
+    page->target = target;
+    page->countdown = used - target;
+}
+
+/* Lists. Partial pages form a queue, so that a page gathers frees while it waits. */
+
+static void list_remove(struct cal__heap *heap, struct cal__page *page)
+{
+    struct cal__bin *bin = &heap->bins[page->size_class];
+    if (page->list == CAL_LIST_CURRENT) {
+        bin->current = NULL;
+    } else {
+        if (page->next != NULL)
+            page->next->previous = page->previous;
+        else if (page->list == CAL_LIST_PARTIAL)
+            bin->partial_last = page->previous;
+        if (page->previous != NULL)
+            page->previous->next = page->next;
+        else if (page->list == CAL_LIST_PARTIAL)
+            bin->partial_first = page->next;
+        else
+            bin->full = page->next;
+    }
+    page->next = page->previous = NULL;
+    page->list = CAL_LIST_NONE;
+}
+
+static void partial_append(struct cal__heap *heap, struct cal__page *page)
+{
+    struct cal__bin *bin = &heap->bins[page->size_class];
+    page->list = CAL_LIST_PARTIAL;
+    page->next = NULL;
+    page->previous = bin->partial_last;
+    if (bin->partial_last != NULL)
+        bin->partial_last->next = page;
+    else
+        bin->partial_first = page;
+    bin->partial_last = page;
+}
+
+static void full_push(struct cal__heap *heap, struct cal__page *page)
+{
+    struct cal__bin *bin = &heap->bins[page->size_class];
+    page->list = CAL_LIST_FULL;
+    page->previous = NULL;
+    page->next = bin->full;
+    if (bin->full != NULL)
+        bin->full->previous = page;
+    bin->full = page;
+}
+
+void cal__heap_drop_page(struct cal__heap *heap, struct cal__page *page)
+{
+    list_remove(heap, page);
+}
+
+/* Makes a page that nobody owns the heap's, queued for allocation. */
+void cal__heap_take_page(struct cal__heap *heap, struct cal__page *page)
+{
+    atomic_store_explicit(&page->heap, heap, memory_order_release);
+    bool slow = heap->direct || page->size != 0;
+    atomic_store_explicit(&page->owner, slow ? 0 : heap->thread, memory_order_relaxed);
+    cal__page_set_target(page, 0);
+    partial_append(heap, page);
+}
+
+static void page_release(struct cal__heap *heap, struct cal__page *page)
+{
+    list_remove(heap, page);
+    atomic_store_explicit(&page->owner, 0, memory_order_relaxed);
+    cal__lock_acquire(&heap->lock);
+    bool queued = page->queued;
+    atomic_store_explicit(&page->heap, NULL, memory_order_release);
+    cal__lock_release(&heap->lock);
+    /* Nobody can queue it any more; a notice still queued must not find it as something else. */
+    if (queued)
+        cal__heap_drain_returned(heap);
+    cal__merged_release(page);
+    cal__span_release(page);
+}
+
+void cal__heap_page_event(struct cal__page *page)
+{
+    struct cal__heap *heap = cal__page_heap(page);
+    if (page->list == CAL_LIST_FULL) {
+        list_remove(heap, page);
+        partial_append(heap, page);
+        cal__page_set_target(page, 0);
+        cal__remote_request_notice(page);
+        if (page->countdown != 0)
+            return;
+    }
+    /* Empty. The page that is allocated from stays, and one more if it is the only one left, so
+     * that a program on the edge does not map and unmap a page at each block. */
+    bool only = page->next == NULL && page->previous == NULL;
+    if (page->list == CAL_LIST_PARTIAL && !(only && heap->bins[page->size_class].current == NULL))
+        page_release(heap, page);
+}
+
+void cal__heap_free(struct cal__page *page, void *block)
+{
+    if (CAL_UNLIKELY(page->free == block || page->countdown == 0))
+        cal__fatal("double free", block);
+    uint32_t slots = CAL_UNLIKELY(page->size != 0) ? cal__merged_end(page, block) : 1;
+    size_t block_size = page->block_size;
+    for (char *slot = block; slots != 0; slots--, slot += block_size) {
+        cal__block_set_next(slot, page->free);
+        page->free = slot;
+        if (--page->countdown == 0)
+            cal__heap_page_event(page);
+    }
+}
+
+/* Refilling. */
+
+/* Cuts further blocks from the untouched part: returns the first and leaves the others at hand. */
+static void *carve(struct cal__heap *heap, struct cal__page *page, bool *zeroed)
+{
+    size_t size = page->block_size;
+    uint32_t carved = cal__page_carved(page);
+    char *first = cal__page_start(page) + carved * size;
+    uint32_t count = 1;
+    if (size < CAL_OS_PAGE) {
+        /* To the end of the kernel page that the last of them touches: that memory is paid for. */
+        size_t least = (carved + (size <= CAL_SMALL_MAX ? CARVE_BLOCKS : 1)) * size;
+        count = (uint32_t)(cal__round_up(least, CAL_OS_PAGE) / size) - carved;
+        uint32_t left = page->capacity - carved;
+        count = count < left ? count : left;
+    }
+    atomic_store_explicit(&page->carved, carved + count, memory_order_relaxed);
+    page->countdown += count;
+    heap->taken[page->size_class] += count;
+    *zeroed = page->zeroed;
+    char *last = first + (count - 1) * size;
+    for (char *block = first + size; block < last; block += size)
+        cal__block_set_next(block, block + size);
+    if (count > 1)
+        cal__block_set_next(last, NULL);
+    heap->free[page->size_class] = count > 1 ? first + size : NULL;
+    return first;
+}
+
+/* The current page's free blocks, all at once; NULL when there are none. */
+static void *refill(struct cal__heap *heap, struct cal__page *page, bool *zeroed)
+{
+    if (page->free == NULL)
+        cal__remote_collect(page, 0);
+    void *list = page->free;
+    if (list == NULL)
+        return cal__page_carved(page) < page->capacity ? carve(heap, page, zeroed) : NULL;
+    if (CAL_UNLIKELY(cal__block_next(list) == list))
+        cal__fatal("double free", list);
+    uint32_t count = cal__page_carved(page) - cal__page_used(page);
+    page->free = NULL;
+    page->countdown += count;
+    heap->taken[page->size_class] += count;
+    heap->free[page->size_class] = cal__block_next(list);
+    return list;
+}
+
+/* One block, for direct mode: the others stay in the page. */
+static void *take_one(struct cal__heap *heap, struct cal__page *page, bool *zeroed)
+{
+    if (page->free == NULL)
+        cal__remote_collect(page, 0);
+    if (page->free == NULL) {
+        if (cal__page_carved(page) == page->capacity)
+            return NULL;
+        void *block = carve(heap, page, zeroed);
+        cal__heap_flush(heap, page->size_class);
+        return block;
+    }
+    void *block = page->free;
+    page->free = cal__block_next(block);
+    page->countdown++;
+    heap->taken[page->size_class]++;
+    return block;
+}
+
+static struct cal__page *page_create(struct cal__heap *heap, unsigned size_class)
+{
+    struct cal__page *page =
+        cal__span_allocate(cal__class_granules(size_class), 1, CAL_PAGE_SLAB, false);
+    if (page == NULL)
+        return NULL;
+    size_t size = cal__class_size(size_class);
+    page->size_class = (uint8_t)size_class;
+    page->block_size = (uint32_t)size;
+    page->factor = cal__divisibility_factor(size);
+    page->capacity = (uint32_t)(cal__page_bytes(page) / size);
+    if (CAL_UNLIKELY(cal__annotating != CAL_ANNOTATE_NONE))
+        cal__annotate_region(cal__page_start(page), cal__page_bytes(page));
+    cal__heap_take_page(heap, page);
+    return page;
+}
+
+static void make_current(struct cal__heap *heap, struct cal__page *page)
+{
+    list_remove(heap, page);
+    page->list = CAL_LIST_CURRENT;
+    heap->bins[page->size_class].current = page;
+}
+
+/* The current page has nothing left. */
+static void set_aside(struct cal__heap *heap, struct cal__page *page)
+{
+    list_remove(heap, page);
+    full_push(heap, page);
+    cal__page_set_target(page, page->capacity - FULL_THRESHOLD(page->capacity));
+    cal__remote_request_notice(page);
+}
+
+/* What a heap does now and then, off the fast path. */
+static void tick(struct cal__heap *heap)
+{
+    cal__heap_drain_returned(heap);
+    if (++heap->ticks < TICKS)
+        return;
+    heap->ticks = 0;
+    cal__span_purge_expired();
+    cal__huge_purge(false);
+}
+
+/* A page of the class to allocate from, in the order of what it costs. */
+static struct cal__page *next_page(struct cal__heap *heap, unsigned size_class)
+{
+    tick(heap);
+    struct cal__page *page = heap->bins[size_class].partial_first;
+    if (page == NULL)
+        page = cal__remote_adopt(heap, size_class);
+    if (page == NULL)
+        page = page_create(heap, size_class);
+    if (page != NULL)
+        make_current(heap, page);
+    return page;
+}
+
+void *cal__heap_allocate(struct cal__heap *heap, unsigned size_class, bool *zeroed)
+{
+    *zeroed = false;
+    void *block = heap->free[size_class];
+    if (block != NULL) {
+        heap->free[size_class] = cal__block_next(block);
+        return block;
+    }
+    for (;;) {
+        struct cal__page *page = heap->bins[size_class].current;
+        if (page != NULL) {
+            block = heap->direct ? take_one(heap, page, zeroed) : refill(heap, page, zeroed);
+            if (block != NULL)
+                return block;
+            set_aside(heap, page);
+        }
+        if (next_page(heap, size_class) == NULL)
+            return NULL;
+    }
+}
+
+void cal__heap_flush(struct cal__heap *heap, unsigned size_class)
+{
+    void *list = heap->free[size_class];
+    struct cal__page *page = heap->bins[size_class].current;
+    heap->free[size_class] = NULL;
+    while (list != NULL) {
+        void *next = cal__block_next(list);
+        cal__block_set_next(list, page->free);
+        page->free = list;
+        page->countdown--;
+        heap->taken[size_class]--;
+        list = next;
+    }
+}
+
+/* Modes. */
+
+static void page_set_owner(struct cal__page *page, struct cal__heap *heap)
+{
+    for (; page != NULL; page = page->next) {
+        bool slow = heap->direct || page->size != 0;
+        atomic_store_explicit(&page->owner, slow ? 0 : heap->thread, memory_order_relaxed);
+    }
+}
+
+CAL_COLD void cal__heap_follow_mode(struct cal__heap *heap)
+{
+    unsigned mode = atomic_load_explicit(&cal__heap_mode, memory_order_acquire);
+    heap->mode = mode;
+    heap->direct = mode % 2 != 0;
+    for (unsigned i = 0; i < CAL_CLASSES; i++) {
+        struct cal__bin *bin = &heap->bins[i];
+        if (heap->direct)
+            cal__heap_flush(heap, i);
+        page_set_owner(bin->current, heap);
+        page_set_owner(bin->partial_first, heap);
+        page_set_owner(bin->full, heap);
+    }
+}
+
+/* Collecting. */
+
+static void collect_list(struct cal__heap *heap, struct cal__page *page)
+{
+    while (page != NULL) {
+        struct cal__page *next = page->next;
+        cal__remote_collect(page, CAL_REMOTE_NOTIFY);
+        if (cal__page_used(page) == 0)
+            page_release(heap, page);
+        page = next;
+    }
+}
+
+void cal__heap_collect(struct cal__heap *heap)
+{
+    cal__heap_drain_returned(heap);
+    for (unsigned i = 0; i < CAL_CLASSES; i++) {
+        struct cal__bin *bin = &heap->bins[i];
+        cal__heap_flush(heap, i);
+        collect_list(heap, bin->partial_first);
+        struct cal__page *page = bin->current;
+        if (page != NULL) {
+            cal__remote_collect(page, 0);
+            if (cal__page_used(page) == 0)
+                page_release(heap, page);
+        }
+    }
+}
+
+/* A block that was freed twice in a row follows itself. */
+static void check_list(const struct cal__page *page)
+{
+    for (; page != NULL; page = page->next)
+        if (page->free != NULL && cal__block_next(page->free) == page->free)
+            cal__fatal("double free", page->free);
+}
+
+void cal__heap_check(struct cal__heap *heap)
+{
+    for (unsigned i = 0; i < CAL_CLASSES; i++) {
+        check_list(heap->bins[i].current);
+        check_list(heap->bins[i].partial_first);
+        check_list(heap->bins[i].full);
+    }
+}

@@ -1,0 +1,126 @@
+/* Thread heaps: for each size class the free blocks at hand and the pages they come from.
+ *
+ * A thread without a heap points at cal__heap_empty, whose lists are empty; so does every list of
+ * a heap in direct mode. "Not initialised", "list empty" and "somebody observes" are therefore
+ * the same branch of the fast path.
+ *
+ *   malloc  pops heap->free[class]                                        allocate.h
+ *   free    pushes page->free, decrements page->countdown                 allocate.h
+ *   refill  moves page->free (or remote frees, or freshly cut blocks) to heap->free[class]
+ *
+ * Everything in a heap belongs to its thread, but `lock`, `returned` and `mode`. */
+#ifndef CAL_HEAP_H
+#define CAL_HEAP_H
+
+#include "lock.h"
+#include "page.h"
+#include "size_class.h"
+
+struct cal__bin {
+    struct cal__page *current; /* heap->free[class] holds blocks of this page only */
+    struct cal__page *partial_first;
+    struct cal__page *partial_last;
+    struct cal__page *full;
+};
+
+struct cal__heap {
+    void *free[CAL_CLASSES];
+    struct cal__bin bins[CAL_CLASSES];
+    /* Blocks ever moved to free[class]; less those still there, the allocations so far. */
+    uint64_t taken[CAL_CLASSES];
+    uint64_t grown; /* bytes that blocks grew by in place */
+
+    uintptr_t thread;
+    /* Direct mode: free[] stays empty and no page names its owner, so that every allocation and
+     * every free takes the slow path, where observers and annotations are. */
+    bool direct;
+    unsigned mode;  /* the value of cal__heap_mode that `direct` was set for */
+    unsigned ticks; /* refills since expired memory was last looked for */
+
+    struct cal__lock lock;              /* guards `returned` and page->heap of its pages */
+    struct cal__page *_Atomic returned; /* pages that had a remote free after asking for notice */
+
+    struct cal__heap *next; /* all heaps ever made, newest first */
+    bool in_use;
+    bool late; /* made by a thread whose destructors had run */
+};
+
+extern struct cal__heap cal__heap_empty;
+extern __thread struct cal__heap *cal__thread_heap __attribute__((tls_model("initial-exec")));
+
+/* Odd while allocations must take the slow path; raised by one at each change. */
+extern _Atomic unsigned cal__heap_mode;
+
+/* The calling thread's heap, made if need be; NULL when out of memory. */
+struct cal__heap *cal__heap_get(void);
+
+/* One block of a class. *ZEROED: it reads as zeros. NULL when out of memory. */
+void *cal__heap_allocate(struct cal__heap *heap, unsigned size_class, bool *zeroed);
+/* Gives a block back to a page that HEAP owns. */
+void cal__heap_free(struct cal__page *page, void *block);
+/* The countdown of a page reached zero. */
+void cal__heap_page_event(struct cal__page *page);
+/* Brings the heap into the mode that cal__heap_mode asks for. */
+void cal__heap_follow_mode(struct cal__heap *heap);
+/* Looks after the remote frees of pages that are not allocated from. */
+void cal__heap_drain_returned(struct cal__heap *heap);
+/* Releases empty pages; HEAP is the calling thread's. */
+void cal__heap_collect(struct cal__heap *heap);
+
+/* Ends the process if a block was freed twice in a row; for the end of the process, where the free
+ * lists are looked at one last time. */
+void cal__heap_check(struct cal__heap *heap);
+
+/* Page lists, used when pages change hands. */
+void cal__heap_take_page(struct cal__heap *heap, struct cal__page *page);
+void cal__heap_drop_page(struct cal__heap *heap, struct cal__page *page);
+/* Moves the blocks at hand back to their page. */
+void cal__heap_flush(struct cal__heap *heap, unsigned size_class);
+/* Changes `target` and keeps `used`. */
+void cal__page_set_target(struct cal__page *page, uint32_t target);
+
+/* remote.c: frees by other threads, and pages without an owner. */
+void cal__remote_free(struct cal__page *page, void *block);
+/* Moves remotely freed blocks to page->free and leaves FLAGS behind. True when there were any. */
+bool cal__remote_collect(struct cal__page *page, uintptr_t flags);
+/* Asks for notice of the next remote free. */
+void cal__remote_request_notice(struct cal__page *page);
+/* HEAP's thread leaves: empty pages are released, the others wait for an heir. */
+void cal__remote_abandon_all(struct cal__heap *heap);
+/* In the child of a fork: the page's owner does not exist there. */
+void cal__remote_orphan(struct cal__page *page);
+/* A page of that class that its thread left behind, now HEAP's; or NULL. */
+struct cal__page *cal__remote_adopt(struct cal__heap *heap, unsigned size_class);
+void cal__remote_lock(void);
+void cal__remote_unlock(bool in_child);
+
+/* merged.c: blocks that grew over following slots. Slots are counted from the page's start. */
+/* Slots of the block that starts at SLOT (1 for an ordinary one). */
+uint32_t cal__merged_slots(const struct cal__page *page, uint32_t slot);
+/* True when SLOT is the continuation of a block. */
+bool cal__merged_inside(const struct cal__page *page, uint32_t slot);
+/* The owner gives BLOCK back: ends its merge and returns how many slots it had. */
+uint32_t cal__merged_end(struct cal__page *page, void *block);
+/* Grows or shrinks to SLOTS slots in place; only by the owner. False when that is not possible. */
+bool cal__merged_resize(struct cal__heap *heap, struct cal__page *page, void *block,
+                        uint32_t slots);
+void cal__merged_release(struct cal__page *page);
+void cal__merged_lock(void);
+void cal__merged_unlock(bool in_child);
+
+CAL_INLINE uint32_t cal__page_slot(const struct cal__page *page, const void *block)
+{
+    return (uint32_t)((size_t)((const char *)block - cal__page_start(page)) / page->block_size);
+}
+
+CAL_INLINE void *cal__block_next(void *block)
+{
+    return *(void **)block;
+}
+
+CAL_INLINE void cal__block_set_next(void *block, void *next)
+{
+    *(void **)block = next;
+}
+
+#endif

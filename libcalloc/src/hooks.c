@@ -1,0 +1,239 @@
+#include "hooks.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "annotate.h"
+#include "lock.h"
+#include "message.h"
+#include "os.h"
+#include "thread.h"
+
+#define HOOKS_MAX 8
+
+/* Slots are read without the lock: a table is valid for ever, so a stale one is harmless. */
+static struct cal__lock lock;
+static const struct cal_hooks *_Atomic registered[HOOKS_MAX];
+static const struct cal_hooks *source_owner;
+
+/* The family, bound by the dynamic linker before the first allocation if it is loaded at all. */
+extern const struct cal_hooks cal_addon_secure __attribute__((weak));
+extern const struct cal_hooks cal_addon_numa __attribute__((weak));
+extern const struct cal_hooks cal_addon_track __attribute__((weak));
+extern const struct cal_hooks cal_addon_defrag __attribute__((weak));
+extern const struct cal_hooks cal_addon_arena __attribute__((weak));
+
+/* Tables of other ages may be shorter: a role counts when its field is inside. */
+#define ROLE(table, field)                                                                        \
+    ((table)->size >= offsetof(struct cal_hooks, field) + sizeof((table)->field) ? (table)->field \
+                                                                                 : NULL)
+#define FUNCTION(role, field)                                                             \
+    ((role) != NULL &&                                                                    \
+             (role)->size >= offsetof(__typeof__(*(role)), field) + sizeof((role)->field) \
+         ? (role)->field                                                                  \
+         : NULL)
+
+#define FOR_EACH_HOOKS(table)                                                            \
+    for (int table##_index = 0; table##_index < HOOKS_MAX; table##_index++)              \
+        for (const struct cal_hooks *table =                                             \
+                 atomic_load_explicit(&registered[table##_index], memory_order_acquire); \
+             table != NULL; table = NULL)
+
+static void refuse(const struct cal_hooks *hooks, const char *reason, const char *other)
+{
+    struct cal__text text = {.length = 0};
+    cal__text_string(&text, "add-on '");
+    cal__text_bytes(&text, hooks->name, strnlen(hooks->name, 80));
+    cal__text_string(&text, "' refused: ");
+    cal__text_string(&text, reason);
+    if (other != NULL) {
+        cal__text_string(&text, " '");
+        cal__text_bytes(&text, other, strnlen(other, 80));
+        cal__text_string(&text, "'");
+    }
+    text.bytes[text.length] = '\0';
+    cal__warn(text.bytes, NULL);
+}
+
+static bool source_is_complete(const struct cal_source *source)
+{
+    return FUNCTION(source, map) != NULL && FUNCTION(source, unmap) != NULL &&
+           FUNCTION(source, purge) != NULL && FUNCTION(source, remap) != NULL;
+}
+
+/* 0, or why the table cannot be taken. */
+static int check(const struct cal_hooks *hooks)
+{
+    if (hooks == NULL || hooks->size < offsetof(struct cal_hooks, source) || hooks->name == NULL ||
+        hooks->component_version == NULL)
+        return -EINVAL;
+    if (hooks->version != CAL_HOOKS_VERSION) {
+        refuse(hooks, "its hook table has another version", NULL);
+        return -EINVAL;
+    }
+    if (ROLE(hooks, slots) != NULL || ROLE(hooks, owner) != NULL) {
+        refuse(hooks, "it needs a role that this libcalloc does not have", NULL);
+        return -EINVAL;
+    }
+    const struct cal_source *source = ROLE(hooks, source);
+    if (source != NULL && !source_is_complete(source)) {
+        refuse(hooks, "its source lacks a function", NULL);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int insert(const struct cal_hooks *hooks)
+{
+    int place = -1;
+    for (int i = HOOKS_MAX; i-- > 0;) {
+        const struct cal_hooks *other = atomic_load_explicit(&registered[i], memory_order_relaxed);
+        if (other == hooks)
+            return -EEXIST;
+        if (other == NULL)
+            place = i;
+    }
+    if (place < 0) {
+        refuse(hooks, "eight add-ons are registered already, the first is",
+               atomic_load_explicit(&registered[0], memory_order_relaxed)->name);
+        return -ENOSPC;
+    }
+    const struct cal_source *source = ROLE(hooks, source);
+    if (source != NULL && source_owner != NULL) {
+        refuse(hooks, "the role 'source' belongs to", source_owner->name);
+        return -EBUSY;
+    }
+    if (source != NULL) {
+        source_owner = hooks;
+        cal__os_set_source(source);
+    }
+    atomic_store_explicit(&registered[place], hooks, memory_order_release);
+    return 0;
+}
+
+bool cal__hooks_observed(void)
+{
+    FOR_EACH_HOOKS(table)
+    {
+        if (ROLE(table, observer) != NULL)
+            return true;
+    }
+    return false;
+}
+
+static void update_mode(void)
+{
+    cal__thread_set_direct(cal__hooks_observed() || cal__annotating != CAL_ANNOTATE_NONE);
+}
+
+CAL_EXPORT int cal_hooks_register(const struct cal_hooks *hooks)
+{
+    int result = check(hooks);
+    if (result != 0)
+        return result;
+    /* Options and the family's own add-ons come first, whoever calls. */
+    cal__heap_get();
+    cal__lock_acquire(&lock);
+    result = insert(hooks);
+    if (result == 0)
+        update_mode();
+    cal__lock_release(&lock);
+    return result;
+}
+
+CAL_EXPORT int cal_hooks_unregister(const struct cal_hooks *hooks)
+{
+    int result = -ENOENT;
+    cal__lock_acquire(&lock);
+    for (int i = 0; i < HOOKS_MAX && hooks != NULL; i++) {
+        if (atomic_load_explicit(&registered[i], memory_order_relaxed) != hooks)
+            continue;
+        if (source_owner == hooks) {
+            result = -EBUSY;
+            break;
+        }
+        atomic_store_explicit(&registered[i], NULL, memory_order_release);
+        update_mode();
+        result = 0;
+    }
+    cal__lock_release(&lock);
+    return result;
+}
+
+void cal__hooks_start(void)
+{
+    const struct cal_hooks *family[] = {&cal_addon_secure, &cal_addon_numa, &cal_addon_track,
+                                        &cal_addon_defrag, &cal_addon_arena};
+    for (size_t i = 0; i < sizeof family / sizeof family[0]; i++) {
+        if (family[i] == NULL || check(family[i]) != 0)
+            continue;
+        cal__lock_acquire(&lock);
+        if (insert(family[i]) == 0)
+            update_mode();
+        cal__lock_release(&lock);
+    }
+}
+
+void cal__hooks_allocated(void *block, size_t requested, size_t usable)
+{
+    FOR_EACH_HOOKS(table)
+    {
+        const struct cal_observer *observer = ROLE(table, observer);
+        void (*function)(void *, size_t, size_t) = FUNCTION(observer, allocated);
+        if (function != NULL)
+            function(block, requested, usable);
+    }
+}
+
+void cal__hooks_freeing(void *block, size_t usable)
+{
+    FOR_EACH_HOOKS(table)
+    {
+        const struct cal_observer *observer = ROLE(table, observer);
+        void (*function)(void *, size_t) = FUNCTION(observer, freeing);
+        if (function != NULL)
+            function(block, usable);
+    }
+}
+
+void cal__hooks_resized(void *block, size_t old_usable, size_t requested, size_t usable)
+{
+    FOR_EACH_HOOKS(table)
+    {
+        const struct cal_observer *observer = ROLE(table, observer);
+        void (*function)(void *, size_t, size_t, size_t) = FUNCTION(observer, resized);
+        if (function != NULL)
+            function(block, old_usable, requested, usable);
+    }
+}
+
+#define TELL(event)                                                         \
+    void cal__hooks_##event(void)                                           \
+    {                                                                       \
+        FOR_EACH_HOOKS(table)                                               \
+        {                                                                   \
+            const struct cal_lifecycle *lifecycle = ROLE(table, lifecycle); \
+            void (*function)(void) = FUNCTION(lifecycle, event);            \
+            if (function != NULL)                                           \
+                function();                                                 \
+        }                                                                   \
+    }
+
+TELL(thread_start)
+TELL(thread_end)
+TELL(fork_prepare)
+TELL(fork_parent)
+TELL(fork_child)
+TELL(exiting)
+
+void cal__hooks_print_statistics(int descriptor)
+{
+    FOR_EACH_HOOKS(table)
+    {
+        const struct cal_lifecycle *lifecycle = ROLE(table, lifecycle);
+        void (*function)(int) = FUNCTION(lifecycle, print_statistics);
+        if (function != NULL)
+            function(descriptor);
+    }
+}

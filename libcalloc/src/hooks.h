@@ -1,0 +1,27 @@
+/* The core's side of the hook table: who is registered, and telling them. */
+#ifndef CAL_CORE_HOOKS_H
+#define CAL_CORE_HOOKS_H
+
+#include <calloc/hooks.h>
+
+#include "base.h"
+
+/* Registers the family's add-ons that were loaded with the process. */
+void cal__hooks_start(void);
+
+/* Observers. */
+void cal__hooks_allocated(void *block, size_t requested, size_t usable);
+void cal__hooks_freeing(void *block, size_t usable);
+void cal__hooks_resized(void *block, size_t old_usable, size_t requested, size_t usable);
+bool cal__hooks_observed(void);
+
+/* Lifecycle. */
+void cal__hooks_thread_start(void);
+void cal__hooks_thread_end(void);
+void cal__hooks_fork_prepare(void);
+void cal__hooks_fork_parent(void);
+void cal__hooks_fork_child(void);
+void cal__hooks_exiting(void);
+void cal__hooks_print_statistics(int descriptor);
+
+#endif

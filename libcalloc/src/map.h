@@ -1,0 +1,55 @@
+/* From an address to its page descriptor, without ever reading memory that is not ours.
+ *
+ * The map has one entry per granule of a 16 GiB window and is indexed by the low bits of the
+ * granule's number; the descriptor says which granule it is for, so any 64-bit value may be asked
+ * about. An entry holds the distance from the map to the descriptor: zero, as .bss starts, is the
+ * map's own first member, a descriptor that no pointer matches. So "nothing there", "not
+ * ours" and "another page's granule" are one comparison.
+ *
+ * Granules whose entry is taken (heaps over 16 GiB) live in overflow leaves, found through
+ * a root table and asked only when the first answer did not match.
+ *
+ * Entries are written under the span lock and read without one. A stale entry is harmless: page
+ * descriptors are never unmapped, and what one says about its own range is checked. */
+#ifndef CAL_MAP_H
+#define CAL_MAP_H
+
+#include "page.h"
+
+#define CAL_MAP_BITS    18
+#define CAL_MAP_ENTRIES ((size_t)1 << CAL_MAP_BITS)
+
+struct cal__map {
+    struct cal__page none;
+    _Atomic intptr_t entry[CAL_MAP_ENTRIES];
+};
+
+extern struct cal__map cal__map;
+
+CAL_INLINE uint64_t cal__granule_of(const void *address)
+{
+    return (uintptr_t)address >> CAL_GRANULE_SHIFT;
+}
+
+/* The descriptor in the window for this granule; it may be another granule's. */
+CAL_INLINE struct cal__page *cal__map_candidate(uint64_t granule)
+{
+    intptr_t distance = atomic_load_explicit(&cal__map.entry[granule & (CAL_MAP_ENTRIES - 1)],
+                                             memory_order_relaxed);
+    return (struct cal__page *)((intptr_t)&cal__map + distance);
+}
+
+/* The page that contains the granule, or NULL. Free runs are found at their ends only. */
+struct cal__page *cal__map_find(uint64_t granule);
+
+/* Makes sure that the entries of this range can be set. Before its memory is used; false when out
+ * of memory. Under the span lock, like all that follows. */
+bool cal__map_reserve(uint64_t first, size_t granules);
+
+/* Makes GRANULES granules from FIRST on, reserved before, point to PAGE. */
+void cal__map_set(struct cal__page *page, uint64_t first, size_t granules);
+
+/* Takes the entries back that cal__map_set() made for PAGE. */
+void cal__map_clear(struct cal__page *page, uint64_t first, size_t granules);
+
+#endif

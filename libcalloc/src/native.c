@@ -1,0 +1,91 @@
+/* The native API of <calloc/calloc.h>. */
+#include <calloc/calloc.h>
+#include <errno.h>
+
+#include "block.h"
+#include "huge.h"
+#include "span.h"
+
+static CAL_NOINLINE void *allocate_slow(size_t size)
+{
+    if (size == 0)
+        return NULL;
+    void *block = cal__block_allocate(size, CAL_ALIGNMENT, false);
+    if (block == NULL)
+        errno = ENOMEM;
+    return block;
+}
+
+CAL_EXPORT void *cal_allocate(size_t size)
+{
+    return cal__allocate_or(size, allocate_slow);
+}
+
+static void *allocate(size_t size, size_t alignment, bool zero)
+{
+    if (size == 0)
+        return NULL;
+    void *block = cal__block_allocate(size, alignment, zero);
+    if (block == NULL)
+        errno = ENOMEM;
+    return block;
+}
+
+CAL_EXPORT void *cal_allocate_zeroed(size_t size)
+{
+    return allocate(size, CAL_ALIGNMENT, true);
+}
+
+CAL_EXPORT void *cal_allocate_aligned(size_t size, size_t alignment)
+{
+    if (!cal__is_power_of_two(alignment)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    return allocate(size, cal__max(alignment, CAL_ALIGNMENT), false);
+}
+
+CAL_EXPORT void cal_deallocate(void *block)
+{
+    cal__free(block);
+}
+
+CAL_EXPORT void *cal_reallocate(void *block, size_t size)
+{
+    if (block == NULL)
+        return cal_allocate(size);
+    if (size == 0) {
+        cal__free(block);
+        return NULL;
+    }
+    void *result = cal__block_reallocate(block, size);
+    if (result == NULL)
+        errno = ENOMEM;
+    return result;
+}
+
+CAL_EXPORT void *cal_try_reallocate_in_place(void *block, size_t size)
+{
+    if (block == NULL || size == 0)
+        return NULL;
+    return cal__block_resize(block, size, "invalid realloc") ? block : NULL;
+}
+
+CAL_EXPORT size_t cal_allocation_size(const void *block)
+{
+    return block == NULL ? 0 : cal__block_usable(block, "invalid cal_allocation_size");
+}
+
+CAL_EXPORT int cal_trim(void)
+{
+    struct cal__heap *heap = cal__thread_heap;
+    if (heap != &cal__heap_empty)
+        cal__heap_collect(heap);
+    /* Both, whatever the first found. */
+    return cal__huge_purge(true) | cal__span_purge_all();
+}
+
+CAL_EXPORT const char *cal_version(void)
+{
+    return CAL_VERSION;
+}

@@ -1,0 +1,165 @@
+/* The C++ operators new and delete, written in C under their Itanium ABI names.
+ *
+ * On failure the new-handler is called until it frees memory, throws or is NULL; then bad_alloc is
+ * thrown ([new.delete.single]). All three need libstdc++, which the library does not depend on:
+ * a program that can install a handler or catch an exception has it loaded. */
+#include <dlfcn.h>
+#include <stdlib.h>
+
+#include "block.h"
+#include "message.h"
+
+typedef void (*new_handler)(void);
+
+/* std::get_new_handler() and std::__throw_bad_alloc(). */
+extern new_handler _ZSt15get_new_handlerv(void) __attribute__((weak));
+extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak));
+
+/* A function of libstdc++ where a C program loaded it late, out of the global scope. */
+static CAL_COLD void *late(const char *name)
+{
+    void *library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
+    if (library == NULL)
+        return NULL;
+    void *function = dlsym(library, name);
+    dlclose(library);
+    return function;
+}
+
+static CAL_COLD new_handler current_handler(void)
+{
+    new_handler (*get)(void) = _ZSt15get_new_handlerv;
+    if (get == NULL)
+        *(void **)&get = late("_ZSt15get_new_handlerv");
+    return get == NULL ? NULL : get();
+}
+
+static CAL_COLD _Noreturn void throw_bad_alloc(size_t size)
+{
+    void (*throw)(void) = _ZSt17__throw_bad_allocv;
+    if (throw == NULL)
+        *(void **)&throw = late("_ZSt17__throw_bad_allocv");
+    if (throw != NULL)
+        throw();
+    struct cal__text text = {.length = 0};
+    cal__text_string(&text, "out of memory in operator new for ");
+    cal__text_decimal(&text, size);
+    cal__text_string(&text, " bytes, and there is no libstdc++ to throw bad_alloc");
+    text.bytes[text.length] = '\0';
+    cal__warn(text.bytes, NULL);
+    abort();
+}
+
+static CAL_COLD void *new_again(size_t size, size_t alignment)
+{
+    for (;;) {
+        void *block = cal__block_allocate(size, alignment, false);
+        if (block != NULL)
+            return block;
+        new_handler handler = current_handler();
+        if (handler == NULL)
+            throw_bad_alloc(size);
+        handler();
+    }
+}
+
+static CAL_NOINLINE void *new_slow(size_t size)
+{
+    void *block = cal__block_allocate(size, CAL_ALIGNMENT, false);
+    return CAL_LIKELY(block != NULL) ? block : new_again(size, CAL_ALIGNMENT);
+}
+
+static void *new_aligned(size_t size, size_t alignment)
+{
+    alignment = cal__max(alignment, CAL_ALIGNMENT);
+    void *block = cal__block_allocate(size, alignment, false);
+    return CAL_LIKELY(block != NULL) ? block : new_again(size, alignment);
+}
+
+/* The nothrow forms must catch what a handler throws, which C cannot. libstdc++'s own do that
+ * around a call of the throwing form, which is ours. */
+static CAL_COLD void *nothrow_again(size_t size)
+{
+    if (current_handler() == NULL)
+        return NULL;
+    void *(*standard)(size_t, const void *);
+    static const char any;
+    *(void **)&standard = dlsym(RTLD_NEXT, "_ZnwmRKSt9nothrow_t");
+    return standard == NULL ? NULL : standard(size, &any);
+}
+
+static CAL_COLD void *nothrow_aligned_again(size_t size, size_t alignment)
+{
+    if (current_handler() == NULL)
+        return NULL;
+    void *(*standard)(size_t, size_t, const void *);
+    static const char any;
+    *(void **)&standard = dlsym(RTLD_NEXT, "_ZnwmSt11align_val_tRKSt9nothrow_t");
+    return standard == NULL ? NULL : standard(size, alignment, &any);
+}
+
+static CAL_NOINLINE void *nothrow_slow(size_t size)
+{
+    void *block = cal__block_allocate(size, CAL_ALIGNMENT, false);
+    return CAL_LIKELY(block != NULL) ? block : nothrow_again(size);
+}
+
+static void *nothrow_aligned(size_t size, size_t alignment)
+{
+    void *block = cal__block_allocate(size, cal__max(alignment, CAL_ALIGNMENT), false);
+    return CAL_LIKELY(block != NULL) ? block : nothrow_aligned_again(size, alignment);
+}
+
+/* One line per operator: single and array forms differ in name only. */
+#define NEW(name)                                \
+    CAL_EXPORT void *name(size_t size)           \
+    {                                            \
+        return cal__allocate_or(size, new_slow); \
+    }
+#define NEW_NOTHROW(name)                                   \
+    CAL_EXPORT void *name(size_t size, const void *nothrow) \
+    {                                                       \
+        (void)nothrow;                                      \
+        return cal__allocate_or(size, nothrow_slow);        \
+    }
+#define NEW_ALIGNED(name)                                \
+    CAL_EXPORT void *name(size_t size, size_t alignment) \
+    {                                                    \
+        return new_aligned(size, alignment);             \
+    }
+#define NEW_ALIGNED_NOTHROW(name)                                             \
+    CAL_EXPORT void *name(size_t size, size_t alignment, const void *nothrow) \
+    {                                                                         \
+        (void)nothrow;                                                        \
+        return nothrow_aligned(size, alignment);                              \
+    }
+/* Further arguments of delete (size, alignment, nothrow) are promises that are not needed. */
+#define DELETE(name, ...)                            \
+    CAL_EXPORT void name(void *block, ##__VA_ARGS__) \
+    {                                                \
+        cal__free(block);                            \
+    }
+
+#pragma GCC diagnostic ignored "-Wmissing-prototypes"
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+
+NEW(_Znwm)
+NEW(_Znam)
+NEW_NOTHROW(_ZnwmRKSt9nothrow_t)
+NEW_NOTHROW(_ZnamRKSt9nothrow_t)
+NEW_ALIGNED(_ZnwmSt11align_val_t)
+NEW_ALIGNED(_ZnamSt11align_val_t)
+NEW_ALIGNED_NOTHROW(_ZnwmSt11align_val_tRKSt9nothrow_t)
+NEW_ALIGNED_NOTHROW(_ZnamSt11align_val_tRKSt9nothrow_t)
+DELETE(_ZdlPv)
+DELETE(_ZdaPv)
+DELETE(_ZdlPvm, size_t size)
+DELETE(_ZdaPvm, size_t size)
+DELETE(_ZdlPvRKSt9nothrow_t, const void *nothrow)
+DELETE(_ZdaPvRKSt9nothrow_t, const void *nothrow)
+DELETE(_ZdlPvSt11align_val_t, size_t alignment)
+DELETE(_ZdaPvSt11align_val_t, size_t alignment)
+DELETE(_ZdlPvmSt11align_val_t, size_t size, size_t alignment)
+DELETE(_ZdaPvmSt11align_val_t, size_t size, size_t alignment)
+DELETE(_ZdlPvSt11align_val_tRKSt9nothrow_t, size_t alignment, const void *nothrow)
+DELETE(_ZdaPvSt11align_val_tRKSt9nothrow_t, size_t alignment, const void *nothrow)

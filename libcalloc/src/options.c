@@ -1,0 +1,135 @@
+#include "options.h"
+
+#include <string.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+#include "message.h"
+
+enum type { type_number, type_bytes };
+
+struct option {
+    const char *name;
+    enum type type;
+    uint64_t minimum;
+    uint64_t maximum;
+    size_t offset;
+};
+
+static const struct option table[] = {
+#define OPTION(name, type, standard, minimum, maximum, help) \
+    {#name, type_##type, minimum, maximum, offsetof(struct cal__options, name)},
+#include "options.def"
+#undef OPTION
+};
+
+struct cal__options cal__options = {
+#define OPTION(name, type, standard, minimum, maximum, help) .name = standard,
+#include "options.def"
+#undef OPTION
+};
+
+#define OPTION(name, type, standard, minimum, maximum, help)                               \
+    _Static_assert((standard) <= (maximum) && ((minimum) == 0 || (standard) >= (minimum)), \
+                   "the default of " #name " is in its range");
+#include "options.def"
+#undef OPTION
+
+/* True and *VALUE when the LENGTH bytes at TEXT are a number of this type within the range. */
+static bool parse_value(const struct option *option, const char *text, size_t length,
+                        uint64_t *value)
+{
+    uint64_t number = 0;
+    size_t i = 0;
+    for (; i < length && text[i] >= '0' && text[i] <= '9'; i++) {
+        if (number > (UINT64_MAX - 9) / 10)
+            return false;
+        number = number * 10 + (uint64_t)(text[i] - '0');
+    }
+    if (i == 0)
+        return false;
+    if (option->type == type_bytes && i + 1 == length) {
+        static const char suffixes[] = "KMG";
+        const char *suffix = memchr(suffixes, text[i], 3);
+        if (suffix != NULL) {
+            unsigned shift = 10 * (unsigned)(suffix - suffixes + 1);
+            if (number > UINT64_MAX >> shift)
+                return false;
+            number <<= shift;
+            i++;
+        }
+    }
+    if (i != length || number < option->minimum || number > option->maximum)
+        return false;
+    *value = number;
+    return true;
+}
+
+static void warn_about(const char *what, const char *item, size_t length)
+{
+    struct cal__text text = {.length = 0};
+    cal__text_string(&text, what);
+    cal__text_string(&text, " '");
+    cal__text_bytes(&text, item, cal__min(length, 80));
+    cal__text_string(&text, "' in CALLOC_OPTIONS, ignored");
+    text.bytes[text.length] = '\0';
+    cal__warn(text.bytes, NULL);
+}
+
+static void parse_item(const char *item, size_t length)
+{
+    const char *equals = memchr(item, '=', length);
+    size_t name_length = equals == NULL ? length : (size_t)(equals - item);
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        const struct option *option = &table[i];
+        if (strlen(option->name) != name_length || memcmp(option->name, item, name_length) != 0)
+            continue;
+        uint64_t value;
+        if (equals == NULL || !parse_value(option, equals + 1, length - name_length - 1, &value))
+            warn_about("bad value", item, length);
+        else
+            memcpy((char *)&cal__options + option->offset, &value, sizeof value);
+        return;
+    }
+    warn_about("unknown option", item, length);
+}
+
+void cal__options_parse(const char *text)
+{
+    while (*text != '\0') {
+        size_t length = strcspn(text, ",");
+        if (length != 0)
+            parse_item(text, length);
+        text += length;
+        if (*text == ',')
+            text++;
+    }
+}
+
+/* The first allocation may come before libc has set `environ`; the loader has the stack then. */
+extern void *__libc_stack_end __attribute__((weak));
+
+static char **environment(void)
+{
+    if (environ != NULL)
+        return environ;
+    if (&__libc_stack_end == NULL || __libc_stack_end == NULL)
+        return NULL;
+    /* At the end of the stack: argc, argv[argc], NULL, envp[], NULL (System V ABI, 3.4.1). */
+    uintptr_t *end = __libc_stack_end;
+    return (char **)(end + 1 + end[0] + 1);
+}
+
+void cal__options_initialize(void)
+{
+    if (getauxval(AT_SECURE) != 0)
+        return;
+    static const char name[] = "CALLOC_OPTIONS=";
+    char **entry = environment();
+    for (; entry != NULL && *entry != NULL; entry++) {
+        if (strncmp(*entry, name, sizeof name - 1) == 0) {
+            cal__options_parse(*entry + sizeof name - 1);
+            return;
+        }
+    }
+}

@@ -1,0 +1,191 @@
+#include "os.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <time.h>
+
+static _Atomic size_t mapped_bytes;
+static _Atomic size_t mapped_peak;
+
+size_t cal__os_page_size(void)
+{
+    /* Read once: getauxval is a walk over the vector. Racing threads store the same value. */
+    static _Atomic size_t known;
+    size_t size = atomic_load_explicit(&known, memory_order_relaxed);
+    if (size == 0) {
+        size = getauxval(AT_PAGESZ);
+        if (size == 0)
+            size = CAL_OS_PAGE;
+        atomic_store_explicit(&known, size, memory_order_relaxed);
+    }
+    return size;
+}
+
+static void *map_anonymous(void *hint, size_t length)
+{
+    void *address = mmap(hint, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return address == MAP_FAILED ? NULL : address;
+}
+
+static void *system_map(size_t length, size_t alignment, void *hint, int node)
+{
+    (void)node;
+    void *address = map_anonymous(hint, length);
+    if (address == NULL || ((uintptr_t)address & (alignment - 1)) == 0)
+        return address;
+    munmap(address, length);
+    size_t slack = alignment - cal__os_page_size();
+    if (length + slack < length)
+        return NULL;
+    char *wide = map_anonymous(NULL, length + slack);
+    if (wide == NULL)
+        return NULL;
+    /* Cutting the ends off cannot lose memory: should the kernel refuse (too many mappings), what
+     * stays is address space that nobody touches. */
+    char *aligned = (char *)cal__round_up((uintptr_t)wide, alignment);
+    size_t head = (size_t)(aligned - wide);
+    if (head != 0)
+        munmap(wide, head);
+    if (slack != head)
+        munmap(aligned + length, slack - head);
+    return aligned;
+}
+
+static int system_unmap(void *address, size_t length)
+{
+    return munmap(address, length) == 0 ? 0 : -errno;
+}
+
+static int system_purge(void *address, size_t length)
+{
+    return madvise(address, length, MADV_DONTNEED) == 0 ? 0 : -errno;
+}
+
+static int system_remap(void *address, size_t old_length, size_t new_length, void *destination)
+{
+    void *result = destination == NULL ? mremap(address, old_length, new_length, 0)
+                                       : mremap(address, old_length, new_length,
+                                                MREMAP_MAYMOVE | MREMAP_FIXED, destination);
+    return result == MAP_FAILED ? -errno : 0;
+}
+
+static const struct cal_source system_source = {
+    .size = sizeof(struct cal_source),
+    .map = system_map,
+    .unmap = system_unmap,
+    .purge = system_purge,
+    .remap = system_remap,
+};
+
+static const struct cal_source *_Atomic current_source = &system_source;
+
+CAL_EXPORT const struct cal_source *cal_source_system(void)
+{
+    return &system_source;
+}
+
+void cal__os_set_source(const struct cal_source *source)
+{
+    atomic_store_explicit(&current_source, source == NULL ? &system_source : source,
+                          memory_order_release);
+}
+
+const struct cal_source *cal__os_source(void)
+{
+    return atomic_load_explicit(&current_source, memory_order_acquire);
+}
+
+static void count_mapped(size_t added)
+{
+    size_t now = atomic_fetch_add_explicit(&mapped_bytes, added, memory_order_relaxed) + added;
+    size_t peak = atomic_load_explicit(&mapped_peak, memory_order_relaxed);
+    while (now > peak &&
+           !atomic_compare_exchange_weak_explicit(&mapped_peak, &peak, now, memory_order_relaxed,
+                                                  memory_order_relaxed)) {}
+}
+
+static void count_unmapped(size_t removed)
+{
+    atomic_fetch_sub_explicit(&mapped_bytes, removed, memory_order_relaxed);
+}
+
+/* The kernel writes errno; callers such as free() must not be seen to. */
+void *cal__os_map(size_t size, size_t alignment, void *hint)
+{
+    int saved = errno;
+    void *address = cal__os_source()->map(size, alignment, hint, -1);
+    errno = saved;
+    if (address != NULL)
+        count_mapped(size);
+    return address;
+}
+
+bool cal__os_unmap(void *address, size_t size)
+{
+    int saved = errno;
+    bool done = cal__os_source()->unmap(address, size) == 0;
+    errno = saved;
+    if (done)
+        count_unmapped(size);
+    return done;
+}
+
+bool cal__os_purge(void *address, size_t size)
+{
+    int saved = errno;
+    bool done = cal__os_source()->purge(address, size) == 0;
+    errno = saved;
+    return done;
+}
+
+bool cal__os_resize(void *address, size_t old_size, size_t new_size)
+{
+    int saved = errno;
+    bool done = cal__os_source()->remap(address, old_size, new_size, NULL) == 0;
+    errno = saved;
+    if (!done)
+        return false;
+    if (new_size > old_size)
+        count_mapped(new_size - old_size);
+    else
+        count_unmapped(old_size - new_size);
+    return true;
+}
+
+bool cal__os_move(void *address, size_t old_size, size_t new_size, void *destination)
+{
+    int saved = errno;
+    bool done = cal__os_source()->remap(address, old_size, new_size, destination) == 0;
+    errno = saved;
+    /* DESTINATION was counted when it was mapped and is replaced; the old range is gone. */
+    if (done)
+        count_unmapped(old_size);
+    return done;
+}
+
+size_t cal__os_mapped(void)
+{
+    return atomic_load_explicit(&mapped_bytes, memory_order_relaxed);
+}
+
+size_t cal__os_mapped_peak(void)
+{
+    return atomic_load_explicit(&mapped_peak, memory_order_relaxed);
+}
+
+uint64_t cal__os_milliseconds(void)
+{
+    static _Atomic int vdso; /* 0 unknown, 1 there, 2 missing */
+    static _Atomic uint64_t calls;
+    int known = atomic_load_explicit(&vdso, memory_order_relaxed);
+    if (CAL_UNLIKELY(known == 0)) {
+        known = getauxval(AT_SYSINFO_EHDR) != 0 ? 1 : 2;
+        atomic_store_explicit(&vdso, known, memory_order_relaxed);
+    }
+    struct timespec now;
+    if (CAL_LIKELY(known == 1) && clock_gettime(CLOCK_MONOTONIC_COARSE, &now) == 0)
+        return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return atomic_fetch_add_explicit(&calls, 1, memory_order_relaxed);
+}

@@ -1,0 +1,111 @@
+/* Page descriptors: what is known about a range of granules, kept apart from the memory itself.
+ *
+ * Slabs: blocks of one size. With
+ *     used      = countdown + target      blocks not in `free`
+ *     carved    = used + |free|           blocks ever cut; the rest of the page is untouched
+ * a block that counts as used is live, in the owner's free list in its heap, or in `remote`.
+ * A free decrements `countdown`; what happens at zero is decided by `target`:
+ *     full pages     target = capacity - threshold: enough came back to allocate from it again
+ *     other pages    target = 0: the page is empty
+ * so one counter serves both and the fast path has one decrement. */
+#ifndef CAL_PAGE_H
+#define CAL_PAGE_H
+
+#include <stdatomic.h>
+
+#include "base.h"
+
+struct cal__heap;
+
+enum cal__page_kind {
+    CAL_PAGE_NONE, /* descriptor not in use, or its run is in nobody's hands */
+    CAL_PAGE_FREE, /* free run in the span layer */
+    CAL_PAGE_SLAB,
+    CAL_PAGE_RUN,  /* one large block */
+    CAL_PAGE_HUGE, /* one block in a mapping of its own */
+};
+
+enum cal__page_list {
+    CAL_LIST_NONE,
+    CAL_LIST_CURRENT,   /* the owner's heap allocates from it */
+    CAL_LIST_PARTIAL,   /* queued: has free blocks */
+    CAL_LIST_FULL,      /* set aside until `target` is reached or a remote free notifies */
+    CAL_LIST_ABANDONED, /* its thread has ended */
+};
+
+/* Flags in the low bits of `remote`, whose upper bits are the newest remotely freed block. */
+#define CAL_REMOTE_NOTIFY    ((uintptr_t)1) /* the owner wants to hear of the next remote free */
+#define CAL_REMOTE_ABANDONED ((uintptr_t)2) /* nobody owns the page: free under the lock */
+#define CAL_REMOTE_FLAGS     ((uintptr_t)3)
+
+struct cal__page {
+    /* First line: all that a free by the owner touches. */
+    _Atomic uint64_t tag;    /* number of the first granule */
+    _Atomic uintptr_t owner; /* thread pointer of the thread whose frees may take the fast path */
+    void *free;              /* blocks freed by the owner, linked through their first word */
+    uint32_t countdown;      /* see above */
+    uint32_t factor;         /* divisibility factor of block_size */
+    uint32_t target;         /* see above */
+    uint32_t block_size;     /* bytes */
+    _Atomic uint32_t carved; /* blocks cut so far; written by the owner */
+    uint32_t capacity;       /* blocks that fit */
+    _Atomic uint32_t granules;
+    uint8_t kind; /* enum cal__page_kind */
+    uint8_t size_class;
+    uint8_t list; /* enum cal__page_list */
+    bool zeroed;  /* FREE: reads as zeros and costs no memory; SLAB: the uncarved part does */
+
+    /* Second line: other threads and rare events. */
+    _Atomic uintptr_t remote __attribute__((aligned(64)));
+    struct cal__heap *_Atomic heap; /* owner; written under the old owner's lock */
+    struct cal__page *next;         /* in the list that `list` names, or the span layer's */
+    struct cal__page *previous;
+    union {
+        struct cal__page *returned_next; /* SLAB: in the owner's list of notified pages */
+        struct cal__page *newer;         /* FREE and dirty: freed after this one */
+    };
+    _Atomic uint64_t *_Atomic merged; /* bit i: slot i continues the block before it; or NULL */
+    union {
+        uint64_t expiry; /* FREE: when to purge */
+        size_t size;     /* RUN, HUGE: usable bytes; SLAB: number of merged blocks */
+    };
+    union {
+        bool queued;             /* SLAB: in the owner's list of notified pages, under its lock */
+        struct cal__page *older; /* FREE and dirty: freed before this one */
+    };
+} __attribute__((aligned(128)));
+
+_Static_assert(sizeof(struct cal__page) == 128, "two cache lines");
+_Static_assert(offsetof(struct cal__page, remote) == 64, "remote frees stay off the first line");
+
+CAL_INLINE char *cal__page_start(const struct cal__page *page)
+{
+    return (char *)(atomic_load_explicit(&page->tag, memory_order_relaxed) << CAL_GRANULE_SHIFT);
+}
+
+CAL_INLINE size_t cal__page_granules(const struct cal__page *page)
+{
+    return atomic_load_explicit(&page->granules, memory_order_relaxed);
+}
+
+CAL_INLINE size_t cal__page_bytes(const struct cal__page *page)
+{
+    return cal__page_granules(page) << CAL_GRANULE_SHIFT;
+}
+
+CAL_INLINE uint32_t cal__page_carved(const struct cal__page *page)
+{
+    return atomic_load_explicit(&page->carved, memory_order_relaxed);
+}
+
+CAL_INLINE uint32_t cal__page_used(const struct cal__page *page)
+{
+    return page->countdown + page->target;
+}
+
+CAL_INLINE struct cal__heap *cal__page_heap(const struct cal__page *page)
+{
+    return atomic_load_explicit(&page->heap, memory_order_acquire);
+}
+
+#endif

@@ -1,0 +1,63 @@
+#include "run.h"
+
+#include "span.h"
+
+static _Atomic size_t allocations;
+static _Atomic size_t live;
+static _Atomic size_t live_bytes;
+static _Atomic size_t allocated_bytes;
+
+static void add(_Atomic size_t *counter, size_t value)
+{
+    atomic_fetch_add_explicit(counter, value, memory_order_relaxed);
+}
+
+void *cal__run_allocate(size_t size, size_t alignment, bool *zeroed)
+{
+    struct cal__page *page = cal__span_allocate(
+        cal__granules(size), cal__max(alignment >> CAL_GRANULE_SHIFT, 1), CAL_PAGE_RUN, true);
+    if (page == NULL)
+        return NULL;
+    *zeroed = page->zeroed;
+    page->size = cal__page_bytes(page);
+    add(&allocations, 1);
+    add(&live, 1);
+    add(&live_bytes, page->size);
+    add(&allocated_bytes, page->size);
+    return cal__page_start(page);
+}
+
+void cal__run_free(struct cal__page *page)
+{
+    add(&live, (size_t)-1);
+    add(&live_bytes, -page->size);
+    cal__span_release(page);
+}
+
+bool cal__run_resize(struct cal__page *page, size_t size)
+{
+    size_t have = cal__page_granules(page);
+    size_t wanted = cal__granules(size);
+    if (wanted > have) {
+        if (!cal__span_extend(page, wanted))
+            return false;
+    } else if (wanted < have) {
+        cal__span_shrink(page, wanted);
+    }
+    size_t bytes = cal__page_bytes(page);
+    add(&live_bytes, bytes - page->size);
+    if (bytes > page->size)
+        add(&allocated_bytes, bytes - page->size);
+    page->size = bytes;
+    return true;
+}
+
+struct cal__run_statistics cal__run_statistics(void)
+{
+    return (struct cal__run_statistics){
+        .allocations = atomic_load_explicit(&allocations, memory_order_relaxed),
+        .live = atomic_load_explicit(&live, memory_order_relaxed),
+        .live_bytes = atomic_load_explicit(&live_bytes, memory_order_relaxed),
+        .allocated_bytes = atomic_load_explicit(&allocated_bytes, memory_order_relaxed),
+    };
+}

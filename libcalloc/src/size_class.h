@@ -1,0 +1,55 @@
+/* Size classes: one per 16 bytes up to 1 KiB, then eight per doubling up to 128 KiB.
+ *
+ * Index i < 64 holds blocks of (i + 1) * 16 bytes, so a small request needs one subtraction and
+ * one shift and no table. Above, blocks are 2^b * (8 + j) / 8 for j = 1..8. Powers of two are
+ * classes everywhere, so they have no internal fragmentation; the worst case is 12.5 % above
+ * 1 KiB. docs/decisions/size-classes.md has the figures. */
+#ifndef CAL_SIZE_CLASS_H
+#define CAL_SIZE_CLASS_H
+
+#include "base.h"
+
+#define CAL_SMALL_CLASSES 64
+#define CAL_CLASSES       (CAL_SMALL_CLASSES + 7 * 8)
+
+_Static_assert(CAL_SMALL_CLASSES *CAL_ALIGNMENT == CAL_SMALL_MAX, "one class per 16 bytes");
+_Static_assert((CAL_SMALL_MAX << 7) == CAL_SLAB_MAX, "seven doublings between the two");
+
+/* The class of a request of 1 to CAL_SLAB_MAX bytes. */
+CAL_INLINE unsigned cal__size_class(size_t size)
+{
+    size_t last = size - 1;
+    if (last < CAL_SMALL_MAX)
+        return (unsigned)(last >> 4);
+    unsigned bit = 63 - (unsigned)__builtin_clzll(last);
+    return bit * 8 + (unsigned)(last >> (bit - 3)) - (10 * 8 + 8) + CAL_SMALL_CLASSES;
+}
+
+/* Bytes of a block of this class. */
+CAL_INLINE size_t cal__class_size(unsigned size_class)
+{
+    if (size_class < CAL_SMALL_CLASSES)
+        return ((size_t)size_class + 1) * 16;
+    unsigned above = size_class - CAL_SMALL_CLASSES;
+    return (size_t)(8 + above % 8 + 1) << (above / 8 + 10 - 3);
+}
+
+CAL_INLINE size_t cal__class_granules(unsigned size_class)
+{
+    return cal__class_size(size_class) <= CAL_SLAB_SMALL_MAX ? 1 : CAL_SLAB_LARGE_GRANULES;
+}
+
+/* The factor of the test "offset is a multiple of size": with M = ceil(2^32 / size) it is
+ * (uint32_t)(offset * M) < M (Lemire, Kaser, Kurz: Faster Remainder by Direct Computation, 2019).
+ * Exact for the offsets below one granule that it is used for; a unit test tries them all. */
+CAL_INLINE uint32_t cal__divisibility_factor(size_t size)
+{
+    return (uint32_t)((((uint64_t)1 << 32) + size - 1) / size);
+}
+
+CAL_INLINE bool cal__is_multiple(uint32_t offset, uint32_t factor)
+{
+    return (uint32_t)(offset * factor) < factor;
+}
+
+#endif

@@ -1,0 +1,548 @@
+#include "span.h"
+
+#include "lock.h"
+#include "metadata.h"
+#include "options.h"
+#include "os.h"
+
+/* Bin i holds runs of i + 1 granules, the last one all that are longer. */
+#define BINS 64
+/* The first segment is small because most processes are; the next ones let a few hundred slabs
+ * share a mapping; later ones grow with the heap, to keep the number of mappings low. */
+#define FIRST_SEGMENT ((size_t)16)
+#define SEGMENT       ((size_t)64)
+#define SEGMENT_MAX   ((size_t)1024)
+/* A purge that the kernel refused (locked memory, seccomp) is not tried again for this long. */
+#define REFUSED_DELAY 60000
+
+#define PAGES_PER_CHUNK 31
+
+struct chunk {
+    struct chunk *next;
+    struct cal__page pages[PAGES_PER_CHUNK];
+};
+
+struct run_set {
+    uint64_t nonempty; /* bit i: bin i has runs */
+    struct cal__page *bin[BINS];
+    size_t granules;
+    size_t runs;
+};
+
+static struct cal__lock lock;
+static struct run_set dirty;
+static struct run_set clean;
+/* Dirty runs in the order in which they are to be purged. */
+static struct cal__page *oldest;
+static struct cal__page *newest;
+static struct chunk *chunks;
+static struct cal__page *unused_pages;
+static size_t segment_granules;
+static uintptr_t lowest_segment;
+
+_Static_assert(sizeof(struct chunk) == 4096, "a chunk of descriptors fills a kernel page");
+
+/* Descriptors. */
+
+static struct cal__page *page_new(void)
+{
+    if (unused_pages == NULL) {
+        struct chunk *chunk = cal__metadata_allocate(sizeof *chunk);
+        if (chunk == NULL)
+            return NULL;
+        chunk->next = chunks;
+        chunks = chunk;
+        for (size_t i = PAGES_PER_CHUNK; i-- > 0;) {
+            chunk->pages[i].next = unused_pages;
+            unused_pages = &chunk->pages[i];
+        }
+    }
+    struct cal__page *page = unused_pages;
+    unused_pages = page->next;
+    page->next = NULL;
+    return page;
+}
+
+static void page_delete(struct cal__page *page)
+{
+    atomic_store_explicit(&page->granules, 0, memory_order_relaxed);
+    atomic_store_explicit(&page->tag, 0, memory_order_release);
+    page->kind = CAL_PAGE_NONE;
+    page->next = unused_pages;
+    unused_pages = page;
+}
+
+/* The range is written before the tag that lets readers look at it. */
+static void page_set_range(struct cal__page *page, uint64_t first, size_t granules)
+{
+    atomic_store_explicit(&page->granules, (uint32_t)granules, memory_order_relaxed);
+    atomic_store_explicit(&page->tag, first, memory_order_release);
+}
+
+static uint64_t page_first(const struct cal__page *page)
+{
+    return atomic_load_explicit(&page->tag, memory_order_relaxed);
+}
+
+static void page_reset(struct cal__page *page, enum cal__page_kind kind)
+{
+    atomic_store_explicit(&page->owner, 0, memory_order_relaxed);
+    atomic_store_explicit(&page->heap, NULL, memory_order_relaxed);
+    atomic_store_explicit(&page->remote, 0, memory_order_relaxed);
+    atomic_store_explicit(&page->carved, 0, memory_order_relaxed);
+    page->free = NULL;
+    page->countdown = 0;
+    page->target = 0;
+    page->block_size = 0;
+    page->capacity = 0;
+    page->list = CAL_LIST_NONE;
+    page->next = page->previous = NULL;
+    page->returned_next = NULL;
+    atomic_store_explicit(&page->merged, NULL, memory_order_relaxed);
+    page->size = 0;
+    page->queued = false;
+    page->kind = (uint8_t)kind;
+}
+
+/* Free runs. */
+
+static unsigned bin_of(size_t granules)
+{
+    return (unsigned)cal__min(granules, BINS) - 1;
+}
+
+static struct run_set *set_of(const struct cal__page *run)
+{
+    return run->zeroed ? &clean : &dirty;
+}
+
+/* The map knows a free run by its two ends. */
+static void map_ends(struct cal__page *run, bool present)
+{
+    uint64_t first = page_first(run);
+    uint64_t last = first + cal__page_granules(run) - 1;
+    void (*change)(struct cal__page *, uint64_t, size_t) = present ? cal__map_set : cal__map_clear;
+    change(run, first, 1);
+    if (last != first)
+        change(run, last, 1);
+}
+
+static void run_link(struct cal__page *run)
+{
+    struct run_set *set = set_of(run);
+    unsigned bin = bin_of(cal__page_granules(run));
+    run->previous = NULL;
+    run->next = set->bin[bin];
+    if (run->next != NULL)
+        run->next->previous = run;
+    set->bin[bin] = run;
+    set->nonempty |= (uint64_t)1 << bin;
+    set->granules += cal__page_granules(run);
+    set->runs++;
+    run->kind = CAL_PAGE_FREE;
+    if (!run->zeroed) {
+        run->newer = NULL;
+        run->older = newest;
+        if (newest != NULL)
+            newest->newer = run;
+        else
+            oldest = run;
+        newest = run;
+    }
+    map_ends(run, true);
+}
+
+static void run_unlink(struct cal__page *run)
+{
+    struct run_set *set = set_of(run);
+    unsigned bin = bin_of(cal__page_granules(run));
+    if (run->next != NULL)
+        run->next->previous = run->previous;
+    if (run->previous != NULL)
+        run->previous->next = run->next;
+    else if ((set->bin[bin] = run->next) == NULL)
+        set->nonempty &= ~((uint64_t)1 << bin);
+    set->granules -= cal__page_granules(run);
+    set->runs--;
+    run->kind = CAL_PAGE_NONE;
+    if (!run->zeroed) {
+        if (run->newer != NULL)
+            run->newer->older = run->older;
+        else
+            newest = run->older;
+        if (run->older != NULL)
+            run->older->newer = run->newer;
+        else
+            oldest = run->newer;
+    }
+    map_ends(run, false);
+}
+
+/* Puts a run, whose map entries are cleared, among the free ones and joins it to its neighbours. */
+static void run_insert(struct cal__page *run)
+{
+    uint64_t first = page_first(run);
+    size_t granules = cal__page_granules(run);
+    struct cal__page *left = cal__map_find(first - 1);
+    if (left != NULL && left->kind == CAL_PAGE_FREE && left->zeroed == run->zeroed) {
+        run_unlink(left);
+        first = page_first(left);
+        granules += cal__page_granules(left);
+        page_delete(left);
+    }
+    struct cal__page *right = cal__map_find(first + granules);
+    if (right != NULL && right->kind == CAL_PAGE_FREE && right->zeroed == run->zeroed) {
+        run_unlink(right);
+        granules += cal__page_granules(right);
+        page_delete(right);
+    }
+    page_set_range(run, first, granules);
+    run_link(run);
+}
+
+/* Granules to skip at the start of RUN to reach a multiple of ALIGNMENT. */
+static size_t misalignment(const struct cal__page *run, size_t alignment)
+{
+    return (size_t)(-page_first(run) & (alignment - 1));
+}
+
+static bool run_fits(const struct cal__page *run, size_t granules, size_t alignment)
+{
+    return cal__page_granules(run) >= granules + misalignment(run, alignment);
+}
+
+/* The smallest run that fits; within a bin the one freed last, which is the warmest. */
+static struct cal__page *run_find(const struct run_set *set, size_t granules, size_t alignment)
+{
+    uint64_t candidates = set->nonempty & (~(uint64_t)0 << bin_of(granules));
+    for (; candidates != 0; candidates &= candidates - 1) {
+        unsigned bin = (unsigned)__builtin_ctzll(candidates);
+        struct cal__page *best = NULL;
+        for (struct cal__page *run = set->bin[bin]; run != NULL; run = run->next) {
+            if (!run_fits(run, granules, alignment))
+                continue;
+            if (bin != BINS - 1)
+                return run;
+            if (best == NULL || cal__page_granules(run) < cal__page_granules(best))
+                best = run;
+        }
+        if (best != NULL)
+            return best;
+    }
+    return NULL;
+}
+
+/* Cuts GRANULES granules out of a free run; what is left on both sides stays free. NULL and no
+ * change when there are no descriptors for the rest. */
+static struct cal__page *run_cut(struct cal__page *run, size_t granules, size_t alignment)
+{
+    uint64_t first = page_first(run);
+    size_t head = misalignment(run, alignment);
+    size_t tail = cal__page_granules(run) - head - granules;
+    struct cal__page *before = NULL;
+    struct cal__page *after = NULL;
+    if ((head != 0 && (before = page_new()) == NULL) ||
+        (tail != 0 && (after = page_new()) == NULL)) {
+        if (before != NULL)
+            page_delete(before);
+        return NULL;
+    }
+    run_unlink(run);
+    page_set_range(run, first + head, granules);
+    if (before != NULL) {
+        before->zeroed = run->zeroed;
+        before->expiry = run->expiry;
+        page_set_range(before, first, head);
+        run_link(before);
+    }
+    if (after != NULL) {
+        after->zeroed = run->zeroed;
+        after->expiry = run->expiry;
+        page_set_range(after, first + head + granules, tail);
+        run_link(after);
+    }
+    return run;
+}
+
+/* Segments. */
+
+/* Maps at least GRANULES granules, contiguous, as a clean free run. */
+static bool grow(size_t granules, size_t alignment)
+{
+    size_t wanted = FIRST_SEGMENT;
+    if (segment_granules != 0) {
+        wanted = cal__max(SEGMENT, cal__min(segment_granules / 8, SEGMENT_MAX));
+        wanted = cal__round_up(wanted, SEGMENT / 2);
+    }
+    for (wanted = cal__max(wanted, granules); wanted >= granules;) {
+        size_t bytes = wanted << CAL_GRANULE_SHIFT;
+        /* Next to the lowest segment, so that heaps stay contiguous and in the map's window. */
+        void *hint = lowest_segment > bytes ? (void *)(lowest_segment - bytes) : NULL;
+        void *address = cal__os_map(bytes, alignment << CAL_GRANULE_SHIFT, hint);
+        if (address != NULL) {
+            uint64_t first = cal__granule_of(address);
+            struct cal__page *run = NULL;
+            if (cal__map_reserve(first, wanted))
+                run = page_new();
+            if (run == NULL) {
+                cal__os_unmap(address, bytes);
+                return false;
+            }
+            if (lowest_segment == 0 || (uintptr_t)address < lowest_segment)
+                lowest_segment = (uintptr_t)address;
+            segment_granules += wanted;
+            page_set_range(run, first, wanted);
+            run->zeroed = true;
+            run_insert(run);
+            return true;
+        }
+        if (wanted == granules)
+            return false;
+        wanted = cal__max(wanted / 2, granules);
+    }
+    return false;
+}
+
+static struct cal__page *allocate_locked(size_t granules, size_t alignment, bool zeroed)
+{
+    const struct run_set *sets[2] = {zeroed ? &clean : &dirty, zeroed ? &dirty : &clean};
+    for (int i = 0; i < 2; i++) {
+        struct cal__page *run = run_find(sets[i], granules, alignment);
+        if (run != NULL)
+            return run_cut(run, granules, alignment);
+    }
+    if (!grow(granules, alignment))
+        return NULL;
+    struct cal__page *run = run_find(&clean, granules, alignment);
+    return run == NULL ? NULL : run_cut(run, granules, alignment);
+}
+
+/* What the map must know of a page: all of a slab, whose blocks may begin anywhere, and only the
+ * first granule of a large block. */
+static size_t mapped_granules(const struct cal__page *page)
+{
+    return page->kind == CAL_PAGE_SLAB ? cal__page_granules(page) : 1;
+}
+
+struct cal__page *cal__span_allocate(size_t granules, size_t alignment, enum cal__page_kind kind,
+                                     bool zeroed)
+{
+    for (int attempt = 0;; attempt++) {
+        cal__lock_acquire(&lock);
+        struct cal__page *page = allocate_locked(granules, alignment, zeroed);
+        if (page != NULL) {
+            page_reset(page, kind);
+            cal__map_set(page, page_first(page), mapped_granules(page));
+        }
+        cal__lock_release(&lock);
+        if (page != NULL || attempt == 1 || !cal__span_unmap_all())
+            return page;
+    }
+}
+
+void cal__span_release(struct cal__page *page)
+{
+    cal__lock_acquire(&lock);
+    cal__map_clear(page, page_first(page), mapped_granules(page));
+    page_reset(page, CAL_PAGE_NONE);
+    page->zeroed = false;
+    page->expiry = cal__os_milliseconds() + cal__options.purge_delay;
+    run_insert(page);
+    cal__lock_release(&lock);
+    cal__span_purge_expired();
+}
+
+bool cal__span_extend(struct cal__page *page, size_t granules)
+{
+    cal__lock_acquire(&lock);
+    bool done = false;
+    size_t old = cal__page_granules(page);
+    uint64_t end = page_first(page) + old;
+    struct cal__page *right = cal__map_find(end);
+    if (right != NULL && right->kind == CAL_PAGE_FREE && page_first(right) == end &&
+        cal__page_granules(right) >= granules - old) {
+        struct cal__page *part = run_cut(right, granules - old, 1);
+        if (part != NULL) {
+            page_delete(part);
+            atomic_store_explicit(&page->granules, (uint32_t)granules, memory_order_relaxed);
+            done = true;
+        }
+    }
+    cal__lock_release(&lock);
+    return done;
+}
+
+void cal__span_shrink(struct cal__page *page, size_t granules)
+{
+    cal__lock_acquire(&lock);
+    struct cal__page *rest = page_new();
+    /* Without a descriptor for it the end simply stays part of the block. */
+    if (rest != NULL) {
+        size_t old = cal__page_granules(page);
+        atomic_store_explicit(&page->granules, (uint32_t)granules, memory_order_relaxed);
+        page_set_range(rest, page_first(page) + granules, old - granules);
+        rest->zeroed = false;
+        rest->expiry = cal__os_milliseconds() + cal__options.purge_delay;
+        run_insert(rest);
+    }
+    cal__lock_release(&lock);
+    cal__span_purge_expired();
+}
+
+struct cal__page *cal__span_register(void *address, size_t size)
+{
+    uint64_t first = cal__granule_of(address);
+    cal__lock_acquire(&lock);
+    struct cal__page *page = NULL;
+    if (cal__map_reserve(first, 1) && (page = page_new()) != NULL) {
+        page_reset(page, CAL_PAGE_HUGE);
+        page->size = size;
+        page->block_size = 0;
+        /* Only the first granule matters: a pointer into the middle is not one we handed out. */
+        page_set_range(page, first, 1);
+        cal__map_set(page, first, 1);
+    }
+    cal__lock_release(&lock);
+    return page;
+}
+
+bool cal__span_rebase(struct cal__page *page, void *address)
+{
+    uint64_t first = cal__granule_of(address);
+    cal__lock_acquire(&lock);
+    bool done = cal__map_reserve(first, 1);
+    if (done) {
+        cal__map_clear(page, page_first(page), 1);
+        page_set_range(page, first, 1);
+        cal__map_set(page, first, 1);
+    }
+    cal__lock_release(&lock);
+    return done;
+}
+
+void cal__span_unregister(struct cal__page *page)
+{
+    cal__lock_acquire(&lock);
+    cal__map_clear(page, page_first(page), 1);
+    page_delete(page);
+    cal__lock_release(&lock);
+}
+
+/* Purging. */
+
+enum purge_mode { purge_expired, purge_dirty, unmap_everything };
+
+/* Takes the next run to give back out of the sets, so that the system call is made without the
+ * lock; nobody else can reach the run then. */
+static struct cal__page *purge_next(enum purge_mode mode, uint64_t now)
+{
+    struct cal__page *run = oldest;
+    if (mode == purge_expired && run != NULL && run->expiry > now)
+        return NULL;
+    if (run == NULL && mode == unmap_everything && clean.nonempty != 0)
+        run = clean.bin[__builtin_ctzll(clean.nonempty)];
+    if (run != NULL)
+        run_unlink(run);
+    return run;
+}
+
+static bool purge(enum purge_mode mode)
+{
+    uint64_t now = cal__os_milliseconds();
+    bool any = false;
+    for (;;) {
+        cal__lock_acquire(&lock);
+        struct cal__page *run = purge_next(mode, now);
+        cal__lock_release(&lock);
+        if (run == NULL)
+            return any;
+        size_t granules = cal__page_granules(run);
+        size_t bytes = granules << CAL_GRANULE_SHIFT;
+        void *address = cal__page_start(run);
+        bool unmapped =
+            (mode == unmap_everything || granules >= SEGMENT) && cal__os_unmap(address, bytes);
+        bool purged = !unmapped && !run->zeroed && cal__os_purge(address, bytes);
+        cal__lock_acquire(&lock);
+        if (unmapped) {
+            segment_granules -= granules;
+            page_delete(run);
+        } else {
+            if (purged)
+                run->zeroed = true;
+            else if (!run->zeroed)
+                run->expiry = now + REFUSED_DELAY;
+            run_insert(run);
+        }
+        cal__lock_release(&lock);
+        if (!unmapped && !purged)
+            return any;
+        any = true;
+    }
+}
+
+static bool expired_locked(void)
+{
+    return oldest != NULL && oldest->expiry <= cal__os_milliseconds();
+}
+
+void cal__span_purge_expired(void)
+{
+    cal__lock_acquire(&lock);
+    bool expired = expired_locked();
+    cal__lock_release(&lock);
+    if (expired)
+        purge(purge_expired);
+}
+
+bool cal__span_purge_all(void)
+{
+    return purge(purge_dirty);
+}
+
+bool cal__span_unmap_all(void)
+{
+    return purge(unmap_everything);
+}
+
+/* Looking at it from outside. */
+
+struct cal__span_statistics cal__span_statistics(void)
+{
+    cal__lock_acquire(&lock);
+    struct cal__span_statistics statistics = {
+        .segment_bytes = segment_granules << CAL_GRANULE_SHIFT,
+        .dirty_bytes = dirty.granules << CAL_GRANULE_SHIFT,
+        .clean_bytes = clean.granules << CAL_GRANULE_SHIFT,
+        .dirty_runs = dirty.runs,
+        .clean_runs = clean.runs,
+    };
+    cal__lock_release(&lock);
+    return statistics;
+}
+
+bool cal__span_walk(bool (*visit)(struct cal__page *page, void *argument), void *argument)
+{
+    bool complete = true;
+    cal__lock_acquire(&lock);
+    for (struct chunk *chunk = chunks; chunk != NULL && complete; chunk = chunk->next) {
+        for (size_t i = 0; i < PAGES_PER_CHUNK && complete; i++) {
+            if (chunk->pages[i].kind != CAL_PAGE_NONE)
+                complete = visit(&chunk->pages[i], argument);
+        }
+    }
+    cal__lock_release(&lock);
+    return complete;
+}
+
+void cal__span_lock(void)
+{
+    cal__lock_acquire(&lock);
+}
+
+void cal__span_unlock(bool in_child)
+{
+    if (in_child)
+        cal__lock_reset(&lock);
+    else
+        cal__lock_release(&lock);
+}

@@ -1,0 +1,253 @@
+#include "thread.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "annotate.h"
+#include "hooks.h"
+#include "huge.h"
+#include "metadata.h"
+#include "options.h"
+#include "os.h"
+#include "span.h"
+
+static struct cal__lock registry_lock;
+static struct cal__heap *heaps;
+/* Heaps whose thread made them so late that nobody will take them back. */
+static size_t late_heaps;
+
+static struct cal__lock start_lock;
+static _Atomic bool started;
+static pthread_key_t end_key;
+static bool have_end_key;
+
+/* The main thread's heap needs no mapping. */
+static struct cal__heap first_heap;
+
+static __thread bool thread_ended __attribute__((tls_model("initial-exec")));
+
+static void thread_end(void *argument);
+static void before_fork(void);
+static void after_fork_in_parent(void);
+static void after_fork_in_child(void);
+
+/* Before the first allocation of the process. Nothing here may allocate. */
+static CAL_COLD void start(void)
+{
+    cal__lock_acquire(&start_lock);
+    if (!atomic_load_explicit(&started, memory_order_relaxed)) {
+        cal__options_initialize();
+        cal__hooks_start();
+        if (cal__annotate_start())
+            cal__thread_set_direct(true);
+        have_end_key = pthread_key_create(&end_key, thread_end) == 0;
+        pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+        atomic_store_explicit(&started, true, memory_order_release);
+    }
+    cal__lock_release(&start_lock);
+}
+
+static struct cal__heap *heap_find(uintptr_t thread)
+{
+    for (struct cal__heap *heap = heaps; heap != NULL; heap = heap->next) {
+        /* A thread that had this thread pointer allocated after its end: its pages name us as
+         * their owner, so its heap is ours. */
+        if (late_heaps != 0 && heap->late && heap->in_use && heap->thread == thread) {
+            late_heaps--;
+            return heap;
+        }
+    }
+    for (struct cal__heap *heap = heaps; heap != NULL; heap = heap->next)
+        if (!heap->in_use)
+            return heap;
+    struct cal__heap *heap = &first_heap;
+    if (heaps != NULL)
+        heap = cal__metadata_allocate(sizeof *heap);
+    if (heap != NULL) {
+        heap->next = heaps;
+        heaps = heap;
+    }
+    return heap;
+}
+
+CAL_COLD struct cal__heap *cal__heap_get(void)
+{
+    struct cal__heap *heap = cal__thread_heap;
+    if (CAL_LIKELY(heap != &cal__heap_empty))
+        return heap;
+    if (!atomic_load_explicit(&started, memory_order_acquire))
+        start();
+    uintptr_t thread = cal__thread_pointer();
+    cal__lock_acquire(&registry_lock);
+    heap = heap_find(thread);
+    if (heap != NULL) {
+        heap->in_use = true;
+        heap->late = thread_ended;
+        late_heaps += thread_ended;
+        heap->thread = thread;
+    }
+    cal__lock_release(&registry_lock);
+    if (heap == NULL)
+        return NULL;
+    cal__heap_follow_mode(heap);
+    cal__thread_heap = heap;
+    /* May allocate when the program has used up the first keys; it finds the heap in place. A
+     * thread that has ended gets another round of destructors by it, or leaves the heap. */
+    if (have_end_key)
+        pthread_setspecific(end_key, heap);
+    cal__hooks_thread_start();
+    return heap;
+}
+
+/* Hands everything over. What the thread frees from now on goes the way of other threads' frees;
+ * if it allocates again it gets a heap again. */
+static void thread_end(void *argument)
+{
+    struct cal__heap *heap = argument;
+    cal__hooks_thread_end();
+    cal__thread_heap = &cal__heap_empty;
+    thread_ended = true;
+    cal__remote_abandon_all(heap);
+    cal__lock_acquire(&registry_lock);
+    if (heap->late)
+        late_heaps--;
+    heap->late = false;
+    heap->thread = 0;
+    heap->in_use = false;
+    cal__lock_release(&registry_lock);
+}
+
+void cal__thread_lock(void)
+{
+    cal__lock_acquire(&registry_lock);
+}
+
+void cal__thread_unlock(void)
+{
+    cal__lock_release(&registry_lock);
+}
+
+struct cal__heap *cal__thread_first_heap(void)
+{
+    return heaps;
+}
+
+void cal__thread_visit_heaps(void (*visit)(struct cal__heap *heap, void *argument), void *argument)
+{
+    cal__thread_lock();
+    for (struct cal__heap *heap = heaps; heap != NULL; heap = heap->next)
+        visit(heap, argument);
+    cal__thread_unlock();
+}
+
+static bool disown(struct cal__page *page, void *argument)
+{
+    (void)argument;
+    if (page->kind == CAL_PAGE_SLAB)
+        atomic_store_explicit(&page->owner, 0, memory_order_relaxed);
+    return true;
+}
+
+void cal__thread_set_direct(bool direct)
+{
+    unsigned mode = atomic_load_explicit(&cal__heap_mode, memory_order_relaxed);
+    if ((mode % 2 != 0) == direct)
+        return;
+    atomic_store_explicit(&cal__heap_mode, mode + 1, memory_order_release);
+    if (direct)
+        cal__span_walk(disown, NULL);
+    struct cal__heap *heap = cal__thread_heap;
+    if (heap != &cal__heap_empty)
+        cal__heap_follow_mode(heap);
+}
+
+/* Fork. The child has one thread, and structures that are whole because all locks were held. */
+
+static void heaps_lock(void)
+{
+    for (struct cal__heap *heap = heaps; heap != NULL; heap = heap->next)
+        cal__lock_acquire(&heap->lock);
+}
+
+static void heaps_unlock(bool in_child)
+{
+    for (struct cal__heap *heap = heaps; heap != NULL; heap = heap->next) {
+        if (in_child)
+            cal__lock_reset(&heap->lock);
+        else
+            cal__lock_release(&heap->lock);
+    }
+}
+
+static void unlock_all(bool in_child)
+{
+    cal__metadata_unlock(in_child);
+    cal__span_unlock(in_child);
+    cal__merged_unlock(in_child);
+    cal__huge_unlock(in_child);
+    cal__remote_unlock(in_child);
+    heaps_unlock(in_child);
+    if (in_child)
+        cal__lock_reset(&registry_lock);
+    else
+        cal__lock_release(&registry_lock);
+}
+
+static void before_fork(void)
+{
+    cal__hooks_fork_prepare();
+    cal__lock_acquire(&registry_lock);
+    heaps_lock();
+    cal__remote_lock();
+    cal__huge_lock();
+    cal__merged_lock();
+    cal__span_lock();
+    cal__metadata_lock();
+}
+
+static void after_fork_in_parent(void)
+{
+    unlock_all(false);
+    cal__hooks_fork_parent();
+}
+
+/* A page whose owner did not come along. Its thread may have been anywhere outside a lock, so no
+ * link to other pages is trusted, and of the blocks it had at hand none are: they are lost, at
+ * most one page's worth for each class. Counts are such that "used" is never too low. */
+static bool orphan(struct cal__page *page, void *argument)
+{
+    struct cal__heap *own = argument;
+    struct cal__heap *heap = cal__page_heap(page);
+    if (page->kind != CAL_PAGE_SLAB || heap == own || heap == NULL)
+        return true;
+    page->queued = false;
+    page->returned_next = NULL;
+    page->next = page->previous = NULL;
+    page->list = CAL_LIST_NONE;
+    atomic_store_explicit(&page->owner, 0, memory_order_relaxed);
+    cal__remote_orphan(page);
+    return true;
+}
+
+static void after_fork_in_child(void)
+{
+    struct cal__heap *own = cal__thread_heap;
+    unlock_all(true);
+    bool others = false;
+    for (struct cal__heap *heap = heaps; heap != NULL; heap = heap->next) {
+        if (heap == own || !heap->in_use)
+            continue;
+        others = true;
+        /* All but its place in the registry and what it counted. */
+        memset(heap->free, 0, sizeof heap->free);
+        memset(heap->bins, 0, sizeof heap->bins);
+        atomic_store_explicit(&heap->returned, NULL, memory_order_relaxed);
+        heap->thread = 0;
+        heap->in_use = false;
+        heap->late = false;
+    }
+    late_heaps = 0;
+    if (others)
+        cal__span_walk(orphan, own);
+    cal__hooks_fork_child();
+}
