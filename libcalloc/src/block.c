@@ -9,9 +9,10 @@
 #include "run.h"
 #include "span.h"
 
-/* From this block size on realloc grows over free neighbours: below, copying is cheaper than the
- * slow path that all frees of a page with merged blocks take. */
-#define MERGE_MIN 256
+/* Growing over free neighbours makes all frees of the page take the slow path, so realloc does it
+ * only where copying costs more: large blocks, and smaller ones that grow by half or more. */
+#define MERGE_MIN    256
+#define MERGE_ALWAYS 1024
 /* A block shrinks in place, wasting nothing it is charged for, until less than half is needed. */
 #define SHRINK_SHARE 2
 #define SHRINK_MIN   64
@@ -93,6 +94,8 @@ static unsigned aligned_class(size_t size, size_t alignment)
 
 static void *allocate(struct cal__heap *heap, size_t size, size_t alignment, bool *zeroed)
 {
+    if (CAL_LIKELY(size <= CAL_SLAB_MAX && alignment <= CAL_ALIGNMENT))
+        return cal__heap_allocate(heap, cal__size_class(size), zeroed);
     unsigned size_class = aligned_class(size, alignment);
     if (size_class < CAL_CLASSES)
         return cal__heap_allocate(heap, size_class, zeroed);
@@ -180,6 +183,11 @@ CAL_NOINLINE void cal__block_free(void *block)
 
 /* Resizing. */
 
+static CAL_NOINLINE void *allocate_plain(size_t size)
+{
+    return cal__block_allocate(size, CAL_ALIGNMENT, false);
+}
+
 static bool resize_in_slab(struct cal__page *page, void *block, size_t size)
 {
     struct cal__heap *heap = cal__thread_heap;
@@ -228,7 +236,7 @@ static bool should_move(const struct cal__page *page, size_t size, size_t usable
         return size <= CAL_SLAB_MAX / SHRINK_SHARE;
     if (size <= usable)
         return size < usable / SHRINK_SHARE && usable <= page->block_size && usable > SHRINK_MIN;
-    return page->block_size < MERGE_MIN;
+    return usable < MERGE_MIN || (usable < MERGE_ALWAYS && size < usable + usable / 2);
 }
 
 static void *move_mapping(struct cal__page *page, void *block, size_t size)
@@ -245,7 +253,26 @@ static void *move_mapping(struct cal__page *page, void *block, size_t size)
     return moved;
 }
 
-CAL_NOINLINE void *cal__block_reallocate(void *block, size_t size)
+/* What to ask for when SIZE bytes no longer fit in USABLE: a block that grows by small steps gets
+ * room for the next ones, or each step would copy it. */
+static size_t with_slack(size_t size, size_t usable)
+{
+    size_t roomy = usable + usable / 4;
+    return size > usable && size < roomy && roomy <= CAL_RUN_MAX ? roomy : size;
+}
+
+/* Copies to a new block. Shrinking never fails: without memory for it the block stays. */
+static void *move(void *block, size_t size, size_t usable)
+{
+    void *copy = cal__allocate_or(with_slack(size, usable), allocate_plain);
+    if (CAL_UNLIKELY(copy == NULL))
+        return size <= usable ? block : NULL;
+    memcpy(copy, block, cal__min(size, usable));
+    cal__free(block);
+    return copy;
+}
+
+static CAL_NOINLINE void *reallocate_slow(void *block, size_t size)
 {
     struct cal__page *page = page_of(block, "invalid realloc");
     size_t usable = usable_of(page, block);
@@ -256,11 +283,22 @@ CAL_NOINLINE void *cal__block_reallocate(void *block, size_t size)
         if (moved != NULL)
             return moved;
     }
-    void *copy = cal__block_allocate(size, CAL_ALIGNMENT, false);
-    if (copy == NULL)
-        /* Shrinking never fails. */
-        return size <= usable ? block : NULL;
-    memcpy(copy, block, cal__min(size, usable));
-    cal__free(block);
-    return copy;
+    return move(block, size, usable);
+}
+
+void *cal__block_reallocate(void *block, size_t size)
+{
+    /* An ordinary block of this thread, as for free: its page says all. */
+    uint64_t granule = cal__granule_of(block);
+    struct cal__page *page = cal__map_candidate(granule);
+    if (CAL_LIKELY(CAL_PLAIN_LOAD(page->tag) == granule &&
+                   CAL_PLAIN_LOAD(page->owner) == cal__thread_pointer() &&
+                   cal__is_start((uint16_t)(uintptr_t)block, page->factor, page->limit))) {
+        size_t usable = page->block_size;
+        if (size <= usable && (size >= usable / SHRINK_SHARE || usable <= SHRINK_MIN))
+            return block;
+        if (should_move(page, size, usable))
+            return move(block, size, usable);
+    }
+    return reallocate_slow(block, size);
 }

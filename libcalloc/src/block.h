@@ -45,10 +45,9 @@ CAL_INLINE void cal__free(void *block)
 {
     uint64_t granule = cal__granule_of(block);
     struct cal__page *page = cal__map_candidate(granule);
-    if (CAL_LIKELY(atomic_load_explicit(&page->tag, memory_order_relaxed) == granule &&
-                   atomic_load_explicit(&page->owner, memory_order_relaxed) ==
-                       cal__thread_pointer() &&
-                   cal__is_multiple((uint16_t)(uintptr_t)block, page->factor))) {
+    if (CAL_LIKELY(CAL_PLAIN_LOAD(page->tag) == granule &&
+                   CAL_PLAIN_LOAD(page->owner) == cal__thread_pointer() &&
+                   cal__is_start((uint16_t)(uintptr_t)block, page->factor, page->limit))) {
         cal__block_set_next(block, page->free);
         page->free = block;
         if (CAL_UNLIKELY(--page->countdown == 0))

@@ -3,6 +3,11 @@
 #ifndef CAL_FAMILY_H
 #define CAL_FAMILY_H
 
+/* Before their names are defined away. */
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+
 #ifdef CAL_FAMILY_PREFIX
 #    define CAL_JOIN_(prefix, name) prefix##name
 #    define CAL_JOIN(prefix, name)  CAL_JOIN_(prefix, name)
@@ -21,14 +26,13 @@
 #    define pvalloc                 CAL_JOIN(CAL_FAMILY_PREFIX, pvalloc)
 #    define malloc_usable_size      CAL_JOIN(CAL_FAMILY_PREFIX, malloc_usable_size)
 #    define malloc_trim             CAL_JOIN(CAL_FAMILY_PREFIX, malloc_trim)
-#    define mallinfo                CAL_JOIN(CAL_FAMILY_PREFIX, mallinfo)
-#    define mallinfo2               CAL_JOIN(CAL_FAMILY_PREFIX, mallinfo2)
-#    define mallopt                 CAL_JOIN(CAL_FAMILY_PREFIX, mallopt)
-#    define malloc_stats            CAL_JOIN(CAL_FAMILY_PREFIX, malloc_stats)
-#    define malloc_info             CAL_JOIN(CAL_FAMILY_PREFIX, malloc_info)
+/* With arguments, because the structures have the names of the functions. */
+#    define mallinfo(...)  CAL_JOIN(CAL_FAMILY_PREFIX, mallinfo)(__VA_ARGS__)
+#    define mallinfo2(...) CAL_JOIN(CAL_FAMILY_PREFIX, mallinfo2)(__VA_ARGS__)
+#    define mallopt        CAL_JOIN(CAL_FAMILY_PREFIX, mallopt)
+#    define malloc_stats   CAL_JOIN(CAL_FAMILY_PREFIX, malloc_stats)
+#    define malloc_info    CAL_JOIN(CAL_FAMILY_PREFIX, malloc_info)
 #endif
-
-#include <stddef.h>
 
 void *malloc(size_t size);
 void *calloc(size_t count, size_t size);
@@ -44,5 +48,11 @@ void *memalign(size_t alignment, size_t size);
 void *valloc(size_t size);
 void *pvalloc(size_t size);
 size_t malloc_usable_size(void *block);
+int malloc_trim(size_t pad);
+int mallopt(int parameter, int value);
+struct mallinfo mallinfo(void);
+struct mallinfo2 mallinfo2(void);
+void malloc_stats(void);
+int malloc_info(int options, FILE *stream);
 
 #endif

@@ -26,6 +26,12 @@ void cal__page_set_target(struct cal__page *page, uint32_t target)
     page->countdown = used - target;
 }
 
+void cal__page_set_carved(struct cal__page *page, uint32_t blocks)
+{
+    atomic_store_explicit(&page->carved, blocks, memory_order_relaxed);
+    page->limit = cal__start_limit(page->block_size, page->factor, blocks);
+}
+
 /* Lists. Partial pages form a queue, so that a page gathers frees while it waits. */
 
 static void list_remove(struct cal__heap *heap, struct cal__page *page)
@@ -92,13 +98,7 @@ static void page_release(struct cal__heap *heap, struct cal__page *page)
 {
     list_remove(heap, page);
     atomic_store_explicit(&page->owner, 0, memory_order_relaxed);
-    cal__lock_acquire(&heap->lock);
-    bool queued = page->queued;
-    atomic_store_explicit(&page->heap, NULL, memory_order_release);
-    cal__lock_release(&heap->lock);
-    /* Nobody can queue it any more; a notice still queued must not find it as something else. */
-    if (queued)
-        cal__heap_drain_returned(heap);
+    cal__remote_disown(heap, page);
     cal__merged_release(page);
     cal__span_release(page);
 }
@@ -114,16 +114,16 @@ void cal__heap_page_event(struct cal__page *page)
         if (page->countdown != 0)
             return;
     }
-    /* Empty. The page that is allocated from stays, and one more if it is the only one left, so
-     * that a program on the edge does not map and unmap a page at each block. */
+    /* Empty. The only page of its class stays, so that a program on the edge does not get and
+     * give back a page at each block. */
     bool only = page->next == NULL && page->previous == NULL;
-    if (page->list == CAL_LIST_PARTIAL && !(only && heap->bins[page->size_class].current == NULL))
+    if (!only || heap->bins[page->size_class].current != NULL)
         page_release(heap, page);
 }
 
 void cal__heap_free(struct cal__page *page, void *block)
 {
-    if (CAL_UNLIKELY(page->free == block || page->countdown == 0))
+    if (CAL_UNLIKELY(page->free == block || cal__page_used(page) == 0))
         cal__fatal("double free", block);
     uint32_t slots = CAL_UNLIKELY(page->size != 0) ? cal__merged_end(page, block) : 1;
     size_t block_size = page->block_size;
@@ -151,7 +151,7 @@ static void *carve(struct cal__heap *heap, struct cal__page *page, bool *zeroed)
         uint32_t left = page->capacity - carved;
         count = count < left ? count : left;
     }
-    atomic_store_explicit(&page->carved, carved + count, memory_order_relaxed);
+    cal__page_set_carved(page, carved + count);
     page->countdown += count;
     heap->taken[page->size_class] += count;
     *zeroed = page->zeroed;
@@ -210,7 +210,7 @@ static struct cal__page *page_create(struct cal__heap *heap, unsigned size_class
     size_t size = cal__class_size(size_class);
     page->size_class = (uint8_t)size_class;
     page->block_size = (uint32_t)size;
-    page->factor = cal__divisibility_factor(size);
+    page->factor = cal__start_factor(size);
     page->capacity = (uint32_t)(cal__page_bytes(page) / size);
     if (CAL_UNLIKELY(cal__annotating != CAL_ANNOTATE_NONE))
         cal__annotate_region(cal__page_start(page), cal__page_bytes(page));
@@ -222,6 +222,7 @@ static void make_current(struct cal__heap *heap, struct cal__page *page)
 {
     list_remove(heap, page);
     page->list = CAL_LIST_CURRENT;
+    cal__page_set_target(page, UINT32_MAX);
     heap->bins[page->size_class].current = page;
 }
 

@@ -76,6 +76,8 @@ void cal__heap_take_page(struct cal__heap *heap, struct cal__page *page);
 void cal__heap_drop_page(struct cal__heap *heap, struct cal__page *page);
 /* Moves the blocks at hand back to their page. */
 void cal__heap_flush(struct cal__heap *heap, unsigned size_class);
+/* BLOCKS blocks are cut from the page now; only by the owner. */
+void cal__page_set_carved(struct cal__page *page, uint32_t blocks);
 /* Changes `target` and keeps `used`. */
 void cal__page_set_target(struct cal__page *page, uint32_t target);
 
@@ -83,6 +85,8 @@ void cal__page_set_target(struct cal__page *page, uint32_t target);
 void cal__remote_free(struct cal__page *page, void *block);
 /* Moves remotely freed blocks to page->free and leaves FLAGS behind. True when there were any. */
 bool cal__remote_collect(struct cal__page *page, uintptr_t flags);
+/* HEAP, its owner, is about to release the page: no notice of it will be found. */
+void cal__remote_disown(struct cal__heap *heap, struct cal__page *page);
 /* Asks for notice of the next remote free. */
 void cal__remote_request_notice(struct cal__page *page);
 /* HEAP's thread leaves: empty pages are released, the others wait for an heir. */
@@ -110,7 +114,7 @@ void cal__merged_unlock(bool in_child);
 
 CAL_INLINE uint32_t cal__page_slot(const struct cal__page *page, const void *block)
 {
-    return (uint32_t)((size_t)((const char *)block - cal__page_start(page)) / page->block_size);
+    return (uint32_t)((const char *)block - cal__page_start(page)) / page->block_size;
 }
 
 CAL_INLINE void *cal__block_next(void *block)

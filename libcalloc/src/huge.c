@@ -51,9 +51,11 @@ static void unmap(struct cal__page *page)
     void *address = cal__page_start(page);
     size_t length = page->size;
     /* Out of the map first: from the moment it is unmapped the address may be somebody's. */
-    cal__span_unregister(page);
-    if (!cal__os_unmap(address, length))
-        cal__os_purge(address, length);
+    cal__span_hide(page);
+    if (cal__os_unmap(address, length))
+        cal__span_unregister(page);
+    else
+        cal__span_donate(page, length, cal__os_purge(address, length));
 }
 
 bool cal__huge_purge(bool all)

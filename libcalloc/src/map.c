@@ -77,11 +77,16 @@ bool cal__map_reserve(uint64_t first, size_t granules)
     return true;
 }
 
+static intptr_t distance_of(const struct cal__page *page)
+{
+    return (intptr_t)page - (intptr_t)&cal__map.none;
+}
+
 static void set_one(struct cal__page *page, uint64_t granule)
 {
     _Atomic intptr_t *entry = &cal__map.entry[granule & (CAL_MAP_ENTRIES - 1)];
     if (atomic_load_explicit(entry, memory_order_relaxed) == 0)
-        atomic_store_explicit(entry, (intptr_t)page - (intptr_t)&cal__map, memory_order_relaxed);
+        atomic_store_explicit(entry, distance_of(page), memory_order_relaxed);
     else
         atomic_store_explicit(leaf_of(granule), page, memory_order_relaxed);
 }
@@ -94,7 +99,7 @@ static void clear_one(struct cal__page *page, uint64_t granule)
         return;
     }
     _Atomic intptr_t *entry = &cal__map.entry[granule & (CAL_MAP_ENTRIES - 1)];
-    if (atomic_load_explicit(entry, memory_order_relaxed) == (intptr_t)page - (intptr_t)&cal__map)
+    if (atomic_load_explicit(entry, memory_order_relaxed) == distance_of(page))
         atomic_store_explicit(entry, 0, memory_order_relaxed);
 }
 

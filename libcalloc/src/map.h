@@ -2,8 +2,8 @@
  *
  * The map has one entry per granule of a 16 GiB window and is indexed by the low bits of the
  * granule's number; the descriptor says which granule it is for, so any 64-bit value may be asked
- * about. An entry holds the distance from the map to the descriptor: zero, as .bss starts, is the
- * map's own first member, a descriptor that no pointer matches. So "nothing there", "not
+ * about. An entry holds the distance of the descriptor from `none`: zero, as .bss starts, is
+ * `none` itself, a descriptor that no pointer matches. So "nothing there", "not
  * ours" and "another page's granule" are one comparison.
  *
  * Granules whose entry is taken (heaps over 16 GiB) live in overflow leaves, found through
@@ -20,8 +20,8 @@
 #define CAL_MAP_ENTRIES ((size_t)1 << CAL_MAP_BITS)
 
 struct cal__map {
-    struct cal__page none;
     _Atomic intptr_t entry[CAL_MAP_ENTRIES];
+    struct cal__page none;
 };
 
 extern struct cal__map cal__map;
@@ -36,7 +36,7 @@ CAL_INLINE struct cal__page *cal__map_candidate(uint64_t granule)
 {
     intptr_t distance = atomic_load_explicit(&cal__map.entry[granule & (CAL_MAP_ENTRIES - 1)],
                                              memory_order_relaxed);
-    return (struct cal__page *)((intptr_t)&cal__map + distance);
+    return (struct cal__page *)((intptr_t)&cal__map.none + distance);
 }
 
 /* The page that contains the granule, or NULL. Free runs are found at their ends only. */

@@ -96,51 +96,70 @@ uint32_t cal__merged_end(struct cal__page *page, void *block)
     return slots;
 }
 
-/* How many of the free blocks lie in [FIRST, FIRST + COUNT); with TAKE they leave the list. */
-static uint32_t find_free(struct cal__page *page, uint32_t first, uint32_t count, bool take)
+/* A block grows by at most so many slots at once, and its neighbours are looked for among so many
+ * free blocks of each list: growing in place must not cost more than moving. */
+#define GROW_MAX 64
+#define LOOK_MAX 64
+
+struct found {
+    unsigned count;
+    void **link[GROW_MAX]; /* what points at the block, in list order */
+};
+
+static void look(const struct cal__page *page, void **link, uint32_t first, uint32_t count,
+                 struct found *found)
 {
-    uint32_t found = 0;
-    void **link = &page->free;
-    while (*link != NULL && found < count) {
-        uint32_t slot = cal__page_slot(page, *link);
-        if (slot - first < count) {
-            found++;
-            if (take) {
-                *link = cal__block_next(*link);
-                continue;
-            }
-        }
+    for (unsigned i = 0; i < LOOK_MAX && *link != NULL && found->count < count; i++) {
+        if (cal__page_slot(page, *link) - first < count)
+            found->link[found->count++] = link;
         link = (void **)*link;
     }
-    return found;
+}
+
+/* From the last to the first, because a link may lie in the block that the one before removes. */
+static void unlink_all(struct found *found)
+{
+    while (found->count > 0) {
+        void **link = found->link[--found->count];
+        *link = cal__block_next(*link);
+    }
+}
+
+static bool make_bitmap(struct cal__page *page)
+{
+    if (atomic_load_explicit(&page->merged, memory_order_relaxed) != NULL)
+        return true;
+    _Atomic uint64_t *bitmap = bitmap_new();
+    if (bitmap != NULL)
+        atomic_store_explicit(&page->merged, bitmap, memory_order_release);
+    return bitmap != NULL;
 }
 
 static bool grow(struct cal__heap *heap, struct cal__page *page, uint32_t slot, uint32_t have,
                  uint32_t slots)
 {
     uint32_t carved = cal__page_carved(page);
-    uint32_t end = slot + slots;
-    if (end > page->capacity)
-        return false;
-    /* Slots that were cut must be free; those that were not only need cutting. */
     uint32_t first = slot + have;
-    uint32_t cut_end = end < carved ? end : carved;
-    uint32_t cut = cut_end - first;
-    if (page->list == CAL_LIST_CURRENT)
-        cal__heap_flush(heap, page->size_class);
-    if (find_free(page, first, cut, false) != cut)
+    uint32_t end = slot + slots;
+    if (end > page->capacity || slots - have > GROW_MAX)
         return false;
-    if (atomic_load_explicit(&page->merged, memory_order_relaxed) == NULL) {
-        _Atomic uint64_t *bitmap = bitmap_new();
-        if (bitmap == NULL)
-            return false;
-        atomic_store_explicit(&page->merged, bitmap, memory_order_release);
-    }
-    find_free(page, first, cut, true);
-    if (end > carved)
-        atomic_store_explicit(&page->carved, end, memory_order_relaxed);
-    page->countdown += slots - have;
+    /* Slots that were cut must be free, at hand or in the page; the others only need cutting. */
+    uint32_t cut = (end < carved ? end : carved) - first;
+    struct found found = {.count = 0};
+    if (page->list == CAL_LIST_CURRENT)
+        look(page, &heap->free[page->size_class], first, cut, &found);
+    unsigned at_hand = found.count;
+    look(page, &page->free, first, cut, &found);
+    if (found.count != cut || !make_bitmap(page))
+        return false;
+    /* What was at hand counted as used and as taken, what was in the page as neither. */
+    uint32_t newly_used = slots - have - at_hand;
+    unlink_all(&found);
+    heap->taken[page->size_class] -= at_hand;
+    page->countdown += newly_used;
     heap->grown += (uint64_t)(slots - have) * page->block_size;
+    if (end > carved)
+        cal__page_set_carved(page, end);
     for (uint32_t i = have; i < slots; i++)
         set_bit(page, slot + i, true);
     if (have == 1) {

@@ -6,6 +6,7 @@
  * a block that counts as used is live, in the owner's free list in its heap, or in `remote`.
  * A free decrements `countdown`; what happens at zero is decided by `target`:
  *     full pages     target = capacity - threshold: enough came back to allocate from it again
+ *     current page   target = -1: never, it stays however empty it is
  *     other pages    target = 0: the page is empty
  * so one counter serves both and the fast path has one decrement. */
 #ifndef CAL_PAGE_H
@@ -44,7 +45,8 @@ struct cal__page {
     _Atomic uintptr_t owner; /* thread pointer of the thread whose frees may take the fast path */
     void *free;              /* blocks freed by the owner, linked through their first word */
     uint32_t countdown;      /* see above */
-    uint32_t factor;         /* divisibility factor of block_size */
+    uint32_t factor;         /* with `limit`: which offsets start a block (size_class.h) */
+    uint32_t limit;
     uint32_t target;         /* see above */
     uint32_t block_size;     /* bytes */
     _Atomic uint32_t carved; /* blocks cut so far; written by the owner */
@@ -77,6 +79,15 @@ struct cal__page {
 
 _Static_assert(sizeof(struct cal__page) == 128, "two cache lines");
 _Static_assert(offsetof(struct cal__page, remote) == 64, "remote frees stay off the first line");
+
+/* The fast path reads `tag` and `owner` as plain words: compilers do not fold an atomic load into
+ * the comparison that uses it. Aligned words are read whole on all machines we know; the race
+ * detector gets the atomic load that C asks for. */
+#if defined(__SANITIZE_THREAD__)
+#    define CAL_PLAIN_LOAD(object) atomic_load_explicit(&(object), memory_order_relaxed)
+#else
+#    define CAL_PLAIN_LOAD(object) (*(const uint64_t *)(const void *)&(object))
+#endif
 
 CAL_INLINE char *cal__page_start(const struct cal__page *page)
 {

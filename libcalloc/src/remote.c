@@ -38,6 +38,24 @@ void cal__remote_request_notice(struct cal__page *page)
         notify(page);
 }
 
+void cal__remote_disown(struct cal__heap *heap, struct cal__page *page)
+{
+    cal__lock_acquire(&heap->lock);
+    struct cal__page *queued = atomic_load_explicit(&heap->returned, memory_order_relaxed);
+    if (page->queued && queued == page) {
+        atomic_store_explicit(&heap->returned, page->returned_next, memory_order_relaxed);
+    } else if (page->queued) {
+        while (queued->returned_next != page)
+            queued = queued->returned_next;
+        queued->returned_next = page->returned_next;
+    }
+    page->queued = false;
+    page->returned_next = NULL;
+    /* Whoever still wants to give notice looks here first, under the lock. */
+    atomic_store_explicit(&page->heap, NULL, memory_order_release);
+    cal__lock_release(&heap->lock);
+}
+
 static void abandoned_unlink(struct cal__page *page)
 {
     if (page->next != NULL)

@@ -39,17 +39,30 @@ CAL_INLINE size_t cal__class_granules(unsigned size_class)
     return cal__class_size(size_class) <= CAL_SLAB_SMALL_MAX ? 1 : CAL_SLAB_LARGE_GRANULES;
 }
 
-/* The factor of the test "offset is a multiple of size": with M = ceil(2^32 / size) it is
- * (uint32_t)(offset * M) < M (Lemire, Kaser, Kurz: Faster Remainder by Direct Computation, 2019).
- * Exact for the offsets below one granule that it is used for; a unit test tries them all. */
-CAL_INLINE uint32_t cal__divisibility_factor(size_t size)
+/* Does an offset into a slab start one of the blocks cut so far? One multiplication, after Lemire,
+ * Kaser and Kurz, "Faster Remainder by Direct Computation" (2019), extended by the upper bound:
+ *
+ *     M = ceil(2^32 / size), or 2^32 / size + 1 for powers of two;  e = M * size - 2^32 > 0
+ *     offset = q * size + r   gives   (offset * M) mod 2^32 = q * e + r * M
+ *     so offset starts a block q < blocks   if and only if   (uint32_t)(offset * M) < blocks * e
+ *
+ * as long as blocks * e <= M, which holds for the offsets below one granule that it is used for,
+ * but for the largest class, of which only block 0 starts there. A unit test tries them all. */
+CAL_INLINE uint32_t cal__start_factor(size_t size)
 {
-    return (uint32_t)((((uint64_t)1 << 32) + size - 1) / size);
+    return (uint32_t)(((uint64_t)1 << 32) / size + 1);
 }
 
-CAL_INLINE bool cal__is_multiple(uint32_t offset, uint32_t factor)
+CAL_INLINE uint32_t cal__start_limit(size_t size, uint32_t factor, uint32_t blocks)
 {
-    return (uint32_t)(offset * factor) < factor;
+    uint64_t excess = (uint64_t)factor * size - ((uint64_t)1 << 32);
+    uint64_t limit = excess * blocks;
+    return (uint32_t)(limit < factor ? limit : factor);
+}
+
+CAL_INLINE bool cal__is_start(uint16_t offset, uint32_t factor, uint32_t limit)
+{
+    return (uint32_t)(offset * factor) < limit;
 }
 
 #endif

@@ -92,6 +92,7 @@ static void page_reset(struct cal__page *page, enum cal__page_kind kind)
     atomic_store_explicit(&page->carved, 0, memory_order_relaxed);
     page->free = NULL;
     page->countdown = 0;
+    page->limit = 0;
     page->target = 0;
     page->block_size = 0;
     page->capacity = 0;
@@ -389,6 +390,24 @@ void cal__span_shrink(struct cal__page *page, size_t granules)
     cal__span_purge_expired();
 }
 
+void cal__span_donate(struct cal__page *page, size_t size, bool zeroed)
+{
+    size_t granules = size >> CAL_GRANULE_SHIFT;
+    cal__lock_acquire(&lock);
+    cal__map_clear(page, page_first(page), 1);
+    page_reset(page, CAL_PAGE_NONE);
+    if (granules != 0 && cal__map_reserve(page_first(page), granules)) {
+        page_set_range(page, page_first(page), granules);
+        page->zeroed = zeroed;
+        page->expiry = cal__os_milliseconds() + cal__options.purge_delay;
+        segment_granules += granules;
+        run_insert(page);
+    } else {
+        page_delete(page);
+    }
+    cal__lock_release(&lock);
+}
+
 struct cal__page *cal__span_register(void *address, size_t size)
 {
     uint64_t first = cal__granule_of(address);
@@ -418,6 +437,13 @@ bool cal__span_rebase(struct cal__page *page, void *address)
     }
     cal__lock_release(&lock);
     return done;
+}
+
+void cal__span_hide(struct cal__page *page)
+{
+    cal__lock_acquire(&lock);
+    cal__map_clear(page, page_first(page), 1);
+    cal__lock_release(&lock);
 }
 
 void cal__span_unregister(struct cal__page *page)

@@ -28,8 +28,13 @@ struct cal__page *cal__span_register(void *address, size_t size);
 /* The page's mapping is at another address now. False, and nothing changed, when out of memory;
  * never when going back to where it was. */
 bool cal__span_rebase(struct cal__page *page, void *address);
-/* The mapping is gone or about to go. */
+/* The mapping is about to go: its address is nobody's, the page still is. */
+void cal__span_hide(struct cal__page *page);
+/* The mapping is gone, and the page with it. */
 void cal__span_unregister(struct cal__page *page);
+
+/* A mapping that the kernel refused to unmap becomes a free run. ZEROED: it reads as zeros. */
+void cal__span_donate(struct cal__page *page, size_t size, bool zeroed);
 
 /* Purges the runs whose delay is over. Cheap when there are none. */
 void cal__span_purge_expired(void);

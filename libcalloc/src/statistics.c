@@ -4,7 +4,6 @@
  * allocations. What is live follows from the pages; the difference was freed. */
 #include <calloc/calloc.h>
 #include <errno.h>
-#include <malloc.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -18,6 +17,7 @@
 #include "os.h"
 #include "run.h"
 #include "span.h"
+#include "statistics.h"
 #include "thread.h"
 #include "walk.h"
 
@@ -30,7 +30,8 @@ static bool count_page(struct cal__page *page, void *argument)
     sum->active_allocations += live.blocks;
     sum->active_bytes += live.bytes;
     size_t touched = (size_t)cal__page_carved(page) * page->block_size;
-    sum->fragmentation_bytes += touched - cal__min(touched, live.bytes);
+    size_t idle = touched - cal__min(touched, live.bytes);
+    *(live.blocks != 0 ? &sum->fragmentation_bytes : &sum->retained_bytes) += idle;
     return true;
 }
 
@@ -45,7 +46,7 @@ static void count_heap(const struct cal__heap *heap, struct cal_statistics *sum)
     }
 }
 
-__attribute__((no_sanitize("thread"))) static struct cal_statistics collect(void)
+__attribute__((no_sanitize("thread"))) struct cal_statistics cal__statistics(void)
 {
     struct cal_statistics sum = {.size = sizeof sum};
     cal__annotate_begin();
@@ -64,7 +65,7 @@ __attribute__((no_sanitize("thread"))) static struct cal_statistics collect(void
     sum.total_allocated += run.allocated_bytes + huge.allocated_bytes;
     sum.active_allocations += run.live + huge.live;
     sum.active_bytes += run.live_bytes + huge.live_bytes;
-    sum.fragmentation_bytes += span.dirty_bytes + huge.cached_bytes;
+    sum.retained_bytes += span.dirty_bytes + huge.cached_bytes;
     sum.free_bytes = span.clean_bytes;
     sum.metadata_bytes = cal__metadata_bytes();
     sum.os_memory_mapped = cal__os_mapped();
@@ -79,7 +80,7 @@ CAL_EXPORT int cal_stats(struct cal_statistics *statistics)
 {
     if (statistics == NULL || statistics->size < 2 * sizeof(size_t))
         return -EINVAL;
-    struct cal_statistics sum = collect();
+    struct cal_statistics sum = cal__statistics();
     sum.size = statistics->size;
     memcpy(statistics, &sum, cal__min(statistics->size, sizeof sum));
     return 0;
@@ -93,7 +94,7 @@ static double fragmentation(const struct cal_statistics *sum)
 
 CAL_EXPORT double cal_fragmentation(void)
 {
-    struct cal_statistics sum = collect();
+    struct cal_statistics sum = cal__statistics();
     return fragmentation(&sum);
 }
 
@@ -110,9 +111,9 @@ static void row(struct cal__text *text, const char *name, uint64_t value, const 
     cal__text_string(text, "\n");
 }
 
-static void print_table(int descriptor)
+void cal__statistics_print(int descriptor)
 {
-    struct cal_statistics sum = collect();
+    struct cal_statistics sum = cal__statistics();
     struct rusage usage = {.ru_maxrss = 0};
     getrusage(RUSAGE_SELF, &usage);
     struct cal__text text = {.length = 0};
@@ -126,6 +127,7 @@ static void print_table(int descriptor)
     row(&text, "mapped", sum.os_memory_mapped / 1024, " KiB");
     row(&text, "peak mapped", sum.os_memory_mapped_peak / 1024, " KiB");
     row(&text, "peak resident", (uint64_t)usage.ru_maxrss, " KiB");
+    row(&text, "retained", sum.retained_bytes / 1024, " KiB");
     row(&text, "fragmentation", (uint64_t)(fragmentation(&sum) * 100 + 0.5), " %");
     cal__text_write(&text, descriptor);
     cal__hooks_print_statistics(descriptor);
@@ -139,97 +141,5 @@ __attribute__((destructor)) static void at_exit(void)
         cal__heap_check(heap);
     uint64_t wanted = cal__options.statistics;
     if (wanted == 1 || (wanted > 1 && wanted == (uint64_t)getpid()))
-        print_table(STDERR_FILENO);
-}
-
-/* glibc's questions. */
-
-#ifdef CAL_FAMILY_PREFIX
-#    include "family.h"
-struct mallinfo2 mallinfo2(void);
-struct mallinfo mallinfo(void);
-int mallopt(int parameter, int value);
-int malloc_trim(size_t pad);
-void malloc_stats(void);
-int malloc_info(int options, FILE *stream);
-#endif
-
-CAL_EXPORT struct mallinfo2 mallinfo2(void)
-{
-    struct cal_statistics sum = collect();
-    struct cal__huge_statistics huge = cal__huge_statistics();
-    struct cal__span_statistics span = cal__span_statistics();
-    return (struct mallinfo2){
-        .arena = span.segment_bytes,
-        .ordblks = span.dirty_runs + span.clean_runs,
-        .hblks = huge.live,
-        .hblkhd = huge.live_bytes,
-        .uordblks = sum.active_bytes - huge.live_bytes,
-        .fordblks = sum.fragmentation_bytes + sum.free_bytes,
-        .keepcost = span.dirty_bytes + huge.cached_bytes,
-    };
-}
-
-/* The old form, whose fields wrap as glibc's do. */
-CAL_EXPORT struct mallinfo mallinfo(void)
-{
-    struct mallinfo2 info = mallinfo2();
-    return (struct mallinfo){
-        .arena = (int)info.arena,
-        .ordblks = (int)info.ordblks,
-        .hblks = (int)info.hblks,
-        .hblkhd = (int)info.hblkhd,
-        .uordblks = (int)info.uordblks,
-        .fordblks = (int)info.fordblks,
-        .keepcost = (int)info.keepcost,
-    };
-}
-
-/* 1 for the parameters that glibc knows: they tune what this allocator does otherwise, so there is
- * nothing to do and nothing went wrong. */
-CAL_EXPORT int mallopt(int parameter, int value)
-{
-    (void)value;
-    switch (parameter) {
-    case M_MXFAST:
-    case M_TRIM_THRESHOLD:
-    case M_TOP_PAD:
-    case M_MMAP_THRESHOLD:
-    case M_MMAP_MAX:
-    case M_CHECK_ACTION:
-    case M_PERTURB:
-    case M_ARENA_TEST:
-    case M_ARENA_MAX:
-        return 1;
-    default:
-        return 0;
-    }
-}
-
-CAL_EXPORT int malloc_trim(size_t pad)
-{
-    (void)pad;
-    return cal_trim();
-}
-
-CAL_EXPORT void malloc_stats(void)
-{
-    print_table(STDERR_FILENO);
-}
-
-CAL_EXPORT int malloc_info(int options, FILE *stream)
-{
-    if (options != 0)
-        return EINVAL;
-    struct cal_statistics sum = collect();
-    fprintf(stream,
-            "<malloc version=\"libcalloc %s\">\n"
-            "<total type=\"allocated\" count=\"%zu\" size=\"%zu\"/>\n"
-            "<total type=\"live\" count=\"%zu\" size=\"%zu\"/>\n"
-            "<system type=\"current\" size=\"%zu\"/>\n"
-            "<system type=\"max\" size=\"%zu\"/>\n"
-            "</malloc>\n",
-            cal_version(), sum.allocations, sum.total_allocated, sum.active_allocations,
-            sum.active_bytes, sum.os_memory_mapped, sum.os_memory_mapped_peak);
-    return 0;
+        cal__statistics_print(STDERR_FILENO);
 }
