@@ -120,8 +120,8 @@ CAL_NOINLINE void *cal__block_allocate(size_t size, size_t alignment, bool zero)
         size = 1;
     if (CAL_UNLIKELY(size > CAL_REQUEST_MAX || alignment > CAL_REQUEST_MAX - size))
         return NULL;
-    struct cal__heap *heap = cal__heap_get();
-    if (CAL_UNLIKELY(heap == NULL))
+    struct cal__heap *heap = cal__thread_heap;
+    if (CAL_UNLIKELY(heap == &cal__heap_empty) && (heap = cal__heap_get()) == NULL)
         return NULL;
     if (CAL_UNLIKELY(heap->mode != atomic_load_explicit(&cal__heap_mode, memory_order_relaxed)))
         cal__heap_follow_mode(heap);

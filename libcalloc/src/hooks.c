@@ -209,7 +209,7 @@ void cal__hooks_resized(void *block, size_t old_usable, size_t requested, size_t
 }
 
 #define TELL(event)                                                         \
-    void cal__hooks_##event(void)                                           \
+    static void tell_##event(void)                                          \
     {                                                                       \
         FOR_EACH_HOOKS(table)                                               \
         {                                                                   \
@@ -226,6 +226,39 @@ TELL(fork_prepare)
 TELL(fork_parent)
 TELL(fork_child)
 TELL(exiting)
+
+void cal__hooks_thread_start(void)
+{
+    tell_thread_start();
+}
+
+void cal__hooks_thread_end(void)
+{
+    tell_thread_end();
+}
+
+void cal__hooks_exiting(void)
+{
+    tell_exiting();
+}
+
+void cal__hooks_fork_prepare(void)
+{
+    tell_fork_prepare();
+    cal__lock_acquire(&lock);
+}
+
+void cal__hooks_fork_parent(void)
+{
+    cal__lock_release(&lock);
+    tell_fork_parent();
+}
+
+void cal__hooks_fork_child(void)
+{
+    cal__lock_reset(&lock);
+    tell_fork_child();
+}
 
 void cal__hooks_print_statistics(int descriptor)
 {

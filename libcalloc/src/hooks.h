@@ -18,6 +18,7 @@ bool cal__hooks_observed(void);
 /* Lifecycle. */
 void cal__hooks_thread_start(void);
 void cal__hooks_thread_end(void);
+/* Also take and release the lock of the registry. */
 void cal__hooks_fork_prepare(void);
 void cal__hooks_fork_parent(void);
 void cal__hooks_fork_child(void);

@@ -98,6 +98,10 @@ void *cal__huge_allocate(size_t size, size_t alignment, bool *zeroed)
     cal__lock_acquire(&lock);
     struct cal__page *page = cache_take(length, alignment);
     *zeroed = page == NULL;
+    /* What it has too much goes back; if the kernel refuses, the program gets it. */
+    if (page != NULL && page->size != length &&
+        cal__os_resize(cal__page_start(page), page->size, length))
+        page->size = length;
     if (page == NULL) {
         cal__lock_release(&lock);
         void *address = map(length, alignment);

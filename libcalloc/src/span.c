@@ -41,6 +41,7 @@ static size_t segment_granules;
 static uintptr_t lowest_segment;
 
 _Static_assert(sizeof(struct chunk) == 4096, "a chunk of descriptors fills a kernel page");
+_Static_assert(BINS == SEGMENT, "the last bin holds the runs of segment size");
 
 /* Descriptors. */
 
@@ -467,6 +468,8 @@ static struct cal__page *purge_next(enum purge_mode mode, uint64_t now)
         return NULL;
     if (run == NULL && mode == unmap_everything && clean.nonempty != 0)
         run = clean.bin[__builtin_ctzll(clean.nonempty)];
+    if (run == NULL && mode == purge_dirty)
+        run = clean.bin[BINS - 1];
     if (run != NULL)
         run_unlink(run);
     return run;

@@ -38,7 +38,8 @@ void cal__span_donate(struct cal__page *page, size_t size, bool zeroed);
 
 /* Purges the runs whose delay is over. Cheap when there are none. */
 void cal__span_purge_expired(void);
-/* Purges all dirty runs now. True when anything went back to the kernel. */
+/* Purges all dirty runs now, and unmaps what is as long as a segment. True when anything went back
+ * to the kernel. */
 bool cal__span_purge_all(void);
 /* Unmaps every free run, for when memory is short. True when anything went back. */
 bool cal__span_unmap_all(void);
