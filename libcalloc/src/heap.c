@@ -9,15 +9,10 @@ struct cal__heap cal__heap_empty;
 __thread struct cal__heap *cal__thread_heap = &cal__heap_empty;
 _Atomic unsigned cal__heap_mode;
 
-/* A page is allocated from again when an eighth of it came back: fewer events per free than at
- * the first block, and at most that share of it lies idle meanwhile. */
-#define FULL_THRESHOLD(capacity) (1 + (capacity) / 8)
 /* Blocks cut at least at a time: the slow path is then a small part of their cost. */
 #define CARVE_BLOCKS 8
 /* How often a refill looks for memory whose purge delay is over. */
 #define TICKS 64
-
-_Static_assert(FULL_THRESHOLD(1) == 1, "a page of one block is never set aside for good");
 
 void cal__page_set_target(struct cal__page *page, uint32_t target)
 {
@@ -106,6 +101,9 @@ static void page_release(struct cal__heap *heap, struct cal__page *page)
 void cal__heap_page_event(struct cal__page *page)
 {
     struct cal__heap *heap = cal__page_heap(page);
+    /* The target of the current page is below zero, where only a block freed twice leads. */
+    if (page->list == CAL_LIST_CURRENT)
+        cal__fatal("double free", page->free);
     if (page->list == CAL_LIST_FULL) {
         list_remove(heap, page);
         partial_append(heap, page);
@@ -231,7 +229,7 @@ static void set_aside(struct cal__heap *heap, struct cal__page *page)
 {
     list_remove(heap, page);
     full_push(heap, page);
-    cal__page_set_target(page, page->capacity - FULL_THRESHOLD(page->capacity));
+    cal__page_set_target(page, page->capacity - cal__page_threshold(page));
     cal__remote_request_notice(page);
 }
 

@@ -76,6 +76,13 @@ void cal__heap_take_page(struct cal__heap *heap, struct cal__page *page);
 void cal__heap_drop_page(struct cal__heap *heap, struct cal__page *page);
 /* Moves the blocks at hand back to their page. */
 void cal__heap_flush(struct cal__heap *heap, unsigned size_class);
+/* A full page is allocated from again when an eighth of it came back: fewer events per free than
+ * at the first block, and at most that share of it lies idle meanwhile. */
+CAL_INLINE uint32_t cal__page_threshold(const struct cal__page *page)
+{
+    return 1 + page->capacity / 8;
+}
+
 /* BLOCKS blocks are cut from the page now; only by the owner. */
 void cal__page_set_carved(struct cal__page *page, uint32_t blocks);
 /* Changes `target` and keeps `used`. */

@@ -35,8 +35,7 @@ static unsigned digits_of(uint64_t value, unsigned base, char digits[20])
 
 void cal__text_decimal(struct cal__text *text, uint64_t value)
 {
-    char digits[20];
-    cal__text_bytes(text, digits, digits_of(value, 10, digits));
+    cal__text_padded(text, value, 0);
 }
 
 void cal__text_padded(struct cal__text *text, uint64_t value, unsigned width)
@@ -51,8 +50,9 @@ void cal__text_padded(struct cal__text *text, uint64_t value, unsigned width)
 void cal__text_hexadecimal(struct cal__text *text, uint64_t value)
 {
     char digits[20];
+    unsigned count = digits_of(value, 16, digits);
     cal__text_bytes(text, "0x", 2);
-    cal__text_bytes(text, digits, digits_of(value, 16, digits));
+    cal__text_bytes(text, digits, count);
 }
 
 void cal__text_write(const struct cal__text *text, int descriptor)

@@ -5,15 +5,19 @@
  * a program that can install a handler or catch an exception has it loaded. */
 #include <dlfcn.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "block.h"
 #include "message.h"
 
 typedef void (*new_handler)(void);
+typedef new_handler (*handler_getter)(void);
 
 /* std::get_new_handler() and std::__throw_bad_alloc(). */
 extern new_handler _ZSt15get_new_handlerv(void) __attribute__((weak));
 extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak));
+
+/* ISO C has no cast from dlsym's result to a function; POSIX says that the bytes are the same. */
 
 /* A function of libstdc++ where a C program loaded it late, out of the global scope. */
 static CAL_COLD void *late(const char *name)
@@ -28,17 +32,19 @@ static CAL_COLD void *late(const char *name)
 
 static CAL_COLD new_handler current_handler(void)
 {
-    new_handler (*get)(void) = _ZSt15get_new_handlerv;
-    if (get == NULL)
-        *(void **)&get = late("_ZSt15get_new_handlerv");
+    handler_getter get = _ZSt15get_new_handlerv;
+    void *symbol = get == NULL ? late("_ZSt15get_new_handlerv") : NULL;
+    if (symbol != NULL)
+        memcpy(&get, &symbol, sizeof get);
     return get == NULL ? NULL : get();
 }
 
 static CAL_COLD _Noreturn void throw_bad_alloc(size_t size)
 {
     void (*throw)(void) = _ZSt17__throw_bad_allocv;
-    if (throw == NULL)
-        *(void **)&throw = late("_ZSt17__throw_bad_allocv");
+    void *symbol = throw == NULL ? late("_ZSt17__throw_bad_allocv") : NULL;
+    if (symbol != NULL)
+        memcpy(&throw, &symbol, sizeof throw);
     if (throw != NULL)
         throw();
     struct cal__text text = {.length = 0};
@@ -84,8 +90,9 @@ static CAL_COLD void *nothrow_again(size_t size)
         return NULL;
     void *(*standard)(size_t, const void *);
     static const char any;
-    *(void **)&standard = dlsym(RTLD_NEXT, "_ZnwmRKSt9nothrow_t");
-    return standard == NULL ? NULL : standard(size, &any);
+    void *symbol = dlsym(RTLD_NEXT, "_ZnwmRKSt9nothrow_t");
+    memcpy(&standard, &symbol, sizeof standard);
+    return symbol == NULL ? NULL : standard(size, &any);
 }
 
 static CAL_COLD void *nothrow_aligned_again(size_t size, size_t alignment)
@@ -94,8 +101,9 @@ static CAL_COLD void *nothrow_aligned_again(size_t size, size_t alignment)
         return NULL;
     void *(*standard)(size_t, size_t, const void *);
     static const char any;
-    *(void **)&standard = dlsym(RTLD_NEXT, "_ZnwmSt11align_val_tRKSt9nothrow_t");
-    return standard == NULL ? NULL : standard(size, alignment, &any);
+    void *symbol = dlsym(RTLD_NEXT, "_ZnwmSt11align_val_tRKSt9nothrow_t");
+    memcpy(&standard, &symbol, sizeof standard);
+    return symbol == NULL ? NULL : standard(size, alignment, &any);
 }
 
 static CAL_NOINLINE void *nothrow_slow(size_t size)

@@ -31,7 +31,7 @@ enum cal__page_list {
     CAL_LIST_CURRENT,   /* the owner's heap allocates from it */
     CAL_LIST_PARTIAL,   /* queued: has free blocks */
     CAL_LIST_FULL,      /* set aside until `target` is reached or a remote free notifies */
-    CAL_LIST_ABANDONED, /* its thread has ended */
+    CAL_LIST_ABANDONED, /* its thread has ended and it has room; those without are in no list */
 };
 
 /* Flags in the low bits of `remote`, whose upper bits are the newest remotely freed block. */

@@ -11,6 +11,7 @@
 #include "span.h"
 
 static struct cal__lock abandoned_lock;
+/* Pages with room. One without is in no list: the next free of one of its blocks finds it. */
 static struct cal__page *abandoned[CAL_CLASSES];
 /* Lets the usual case, that there are none, go without the lock. */
 static _Atomic size_t abandoned_pages;
@@ -58,6 +59,8 @@ void cal__remote_disown(struct cal__heap *heap, struct cal__page *page)
 
 static void abandoned_unlink(struct cal__page *page)
 {
+    if (page->list != CAL_LIST_ABANDONED)
+        return;
     if (page->next != NULL)
         page->next->previous = page->previous;
     if (page->previous != NULL)
@@ -67,6 +70,21 @@ static void abandoned_unlink(struct cal__page *page)
     page->next = page->previous = NULL;
     page->list = CAL_LIST_NONE;
     atomic_fetch_sub_explicit(&abandoned_pages, 1, memory_order_relaxed);
+}
+
+/* Offers the page to whoever needs one of its class, if it has room and is not offered yet. */
+static void abandoned_offer(struct cal__page *page)
+{
+    if (page->list == CAL_LIST_ABANDONED ||
+        cal__page_used(page) + cal__page_threshold(page) > page->capacity)
+        return;
+    page->list = CAL_LIST_ABANDONED;
+    page->previous = NULL;
+    page->next = abandoned[page->size_class];
+    if (page->next != NULL)
+        page->next->previous = page;
+    abandoned[page->size_class] = page;
+    atomic_fetch_add_explicit(&abandoned_pages, 1, memory_order_relaxed);
 }
 
 /* Pushes BLOCK with all its slots to page->free without looking at the countdown's zero. */
@@ -95,6 +113,8 @@ static CAL_NOINLINE bool free_abandoned(struct cal__page *page, void *block)
         empty = cal__page_used(page) == 0;
         if (empty)
             abandoned_unlink(page);
+        else
+            abandoned_offer(page);
     }
     cal__lock_release(&abandoned_lock);
     if (empty) {
@@ -169,17 +189,6 @@ void cal__heap_drain_returned(struct cal__heap *heap)
     }
 }
 
-static void abandoned_link(struct cal__page *page)
-{
-    page->list = CAL_LIST_ABANDONED;
-    page->previous = NULL;
-    page->next = abandoned[page->size_class];
-    if (page->next != NULL)
-        page->next->previous = page;
-    abandoned[page->size_class] = page;
-    atomic_fetch_add_explicit(&abandoned_pages, 1, memory_order_relaxed);
-}
-
 static void abandon(struct cal__page *page)
 {
     cal__page_set_target(page, 0);
@@ -190,7 +199,7 @@ static void abandon(struct cal__page *page)
     cal__remote_collect(page, CAL_REMOTE_ABANDONED);
     bool empty = cal__page_used(page) == 0;
     if (!empty)
-        abandoned_link(page);
+        abandoned_offer(page);
     cal__lock_release(&abandoned_lock);
     if (empty) {
         cal__merged_release(page);
@@ -204,7 +213,7 @@ void cal__remote_orphan(struct cal__page *page)
     atomic_store_explicit(&page->heap, NULL, memory_order_relaxed);
     /* Its remote frees are still in their list, whole: each was one compare-and-swap. */
     cal__remote_collect(page, CAL_REMOTE_ABANDONED);
-    abandoned_link(page);
+    abandoned_offer(page);
 }
 
 static void abandon_list(struct cal__heap *heap, struct cal__page *page)

@@ -4,6 +4,7 @@
  * allocations. What is live follows from the pages; the difference was freed. */
 #include <calloc/calloc.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -133,13 +134,31 @@ void cal__statistics_print(int descriptor)
     cal__hooks_print_statistics(descriptor);
 }
 
+/* Where the table goes: standard error as it was at the start, because many programs close theirs
+ * before destructors run. -1 when no table is wanted. */
+static int table_descriptor = -1;
+
+static bool table_wanted(void)
+{
+    uint64_t wanted = cal__options.statistics;
+    return wanted == 1 || (wanted > 1 && wanted == (uint64_t)getpid());
+}
+
+__attribute__((constructor)) static void at_start(void)
+{
+    /* Options are read with the first allocation, if there was none yet. */
+    cal__heap_get();
+    if (table_wanted())
+        table_descriptor = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 64);
+}
+
 __attribute__((destructor)) static void at_exit(void)
 {
     cal__hooks_exiting();
     struct cal__heap *heap = cal__thread_heap;
     if (heap != &cal__heap_empty && cal__annotating == CAL_ANNOTATE_NONE)
         cal__heap_check(heap);
-    uint64_t wanted = cal__options.statistics;
-    if (wanted == 1 || (wanted > 1 && wanted == (uint64_t)getpid()))
-        cal__statistics_print(STDERR_FILENO);
+    /* A forked child has the descriptor, but not always the wish. */
+    if (table_descriptor >= 0 && table_wanted())
+        cal__statistics_print(table_descriptor);
 }
