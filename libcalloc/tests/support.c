@@ -1,0 +1,210 @@
+#include "support.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <valgrind/valgrind.h>
+
+#include "size_class.h"
+
+_Noreturn void test_failed(const char *condition, const char *file, int line)
+{
+    fprintf(stderr, "%s:%d: %s does not hold\n", file, line, condition);
+    abort();
+}
+
+bool test_is_slow(void)
+{
+    return TEST_SANITIZED || RUNNING_ON_VALGRIND;
+}
+
+size_t test_repeat(size_t count)
+{
+    return test_is_slow() ? (count + 19) / 20 : count;
+}
+
+__attribute__((noinline)) void *opaque(void *pointer)
+{
+    __asm__ volatile("" : "+r"(pointer) : : "memory");
+    return pointer;
+}
+
+uint64_t random_next(struct random *random)
+{
+    uint64_t x = random->state == 0 ? UINT64_C(0x9e3779b97f4a7c15) : random->state;
+    x ^= x >> 12;
+    x ^= x << 25;
+    x ^= x >> 27;
+    random->state = x;
+    return x * UINT64_C(2685821657736338717);
+}
+
+size_t random_below(struct random *random, size_t limit)
+{
+    return (size_t)(random_next(random) >> 11) % limit;
+}
+
+size_t random_size(struct random *random, unsigned bits)
+{
+    size_t doubling = (size_t)1 << random_below(random, bits);
+    return doubling + random_below(random, doubling) + (random_below(random, 4) == 0);
+}
+
+static unsigned char byte_at(size_t position, uint64_t seed)
+{
+    return (unsigned char)((position + seed) * 167 + (position >> 8) * 13 + (seed >> 5));
+}
+
+void fill(void *block, size_t size, uint64_t seed)
+{
+    unsigned char *bytes = block;
+    for (size_t i = 0; i < size; i++)
+        bytes[i] = byte_at(i, seed);
+}
+
+bool is_filled(const void *block, size_t size, uint64_t seed)
+{
+    const unsigned char *bytes = block;
+    for (size_t i = 0; i < size; i++)
+        if (bytes[i] != byte_at(i, seed))
+            return false;
+    return true;
+}
+
+bool is_zero(const void *block, size_t size)
+{
+    const unsigned char *bytes = block;
+    for (size_t i = 0; i < size; i++)
+        if (bytes[i] != 0)
+            return false;
+    return true;
+}
+
+struct cal_statistics statistics(void)
+{
+    struct cal_statistics now = {.size = sizeof now};
+    require(cal_stats(&now) == 0);
+    return now;
+}
+
+bool test_is_annotated(void)
+{
+    void *block = malloc(100);
+    bool annotated = malloc_usable_size(block) == 100;
+    free(block);
+    return annotated;
+}
+
+size_t usable_for(size_t size)
+{
+    return test_is_annotated() ? size : cal__class_size(cal__size_class(size));
+}
+
+size_t charged_for(size_t size)
+{
+    return cal__class_size(cal__size_class(test_is_annotated() ? size + 16 : size));
+}
+
+/* Shared with the child, which knows the address only when it runs. */
+static void *volatile *blamed;
+
+void *blame(void *pointer)
+{
+    *blamed = pointer;
+    return opaque(pointer);
+}
+
+/* The child's end is returned as waitpid() has it, its standard error is stored in TEXT. */
+static int watch_child(void (*function)(void), char *text, size_t size)
+{
+    int ends[2];
+    require(pipe2(ends, O_CLOEXEC) == 0);
+    fflush(NULL);
+    pid_t child = fork();
+    require(child >= 0);
+    if (child == 0) {
+        const struct rlimit no_core = {0, 0};
+        setrlimit(RLIMIT_CORE, &no_core);
+        signal(SIGABRT, SIG_DFL);
+        require(dup2(ends[1], STDERR_FILENO) == STDERR_FILENO);
+        close(ends[1]);
+        function();
+        _exit(0);
+    }
+    close(ends[1]);
+    size_t length = 0;
+    ssize_t got;
+    while (length < size - 1 && ((got = read(ends[0], text + length, size - 1 - length)) > 0 ||
+                                 (got < 0 && errno == EINTR)))
+        length += got > 0 ? (size_t)got : 0;
+    text[length] = '\0';
+    close(ends[0]);
+    int status;
+    require(waitpid(child, &status, 0) == child);
+    return status;
+}
+
+void assert_dies_with(const char *what, void (*function)(void))
+{
+    blamed = mmap(NULL, sizeof *blamed, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    require(blamed != MAP_FAILED);
+    char text[2000];
+    int status = watch_child(function, text, sizeof text);
+    char expected[200];
+    snprintf(expected, sizeof expected, "libcalloc: %s of 0x%lx\n", what,
+             (unsigned long)(uintptr_t)*blamed);
+    munmap((void *)blamed, sizeof *blamed);
+    assert_string_equal(text, expected);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGABRT);
+}
+
+void run_in_child(void (*function)(void), char *text, size_t size)
+{
+    int status = watch_child(function, text, size);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        print_error("the child wrote: %s\n", text);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+void start_thread(pthread_t *thread, void *(*function)(void *argument), void *argument)
+{
+    /* Small stacks, so that glibc keeps those of all the threads of a test for re-use: what it
+     * allocates for a new one would show in the statistics. */
+    pthread_attr_t attributes;
+    require(pthread_attr_init(&attributes) == 0);
+    require(pthread_attr_setstacksize(&attributes, (size_t)512 << 10) == 0);
+    int error = pthread_create(thread, &attributes, function, argument);
+    pthread_attr_destroy(&attributes);
+    if (error != 0)
+        fprintf(stderr, "pthread_create: %s\n", strerror(error));
+    require(error == 0);
+}
+
+static void *meet(void *barrier)
+{
+    pthread_barrier_wait(barrier);
+    return NULL;
+}
+
+void warm_up_threads(size_t count)
+{
+    pthread_barrier_t barrier;
+    pthread_t threads[64];
+    require(count <= 64 && pthread_barrier_init(&barrier, NULL, (unsigned)count) == 0);
+    for (size_t i = 0; i < count; i++)
+        start_thread(&threads[i], meet, &barrier);
+    for (size_t i = 0; i < count; i++)
+        join_thread(threads[i]);
+    pthread_barrier_destroy(&barrier);
+}
+
+void *join_thread(pthread_t thread)
+{
+    void *result;
+    require(pthread_join(thread, &result) == 0);
+    return result;
+}

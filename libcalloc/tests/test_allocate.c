@@ -1,0 +1,342 @@
+/* malloc, calloc, free and the native allocation functions: what every program relies on. */
+#include "support.h"
+
+#include <limits.h>
+#include <malloc.h>
+
+#include "size_class.h"
+
+static void every_small_size_is_aligned_to_16(void **state)
+{
+    for (size_t size = 1; size <= 5000; size++) {
+        void *block = malloc(size);
+        assert_non_null(block);
+        assert_int_equal((uintptr_t)block % 16, 0);
+        fill(block, size, size);
+        assert_true(is_filled(block, size, size));
+        free(block);
+    }
+}
+
+static void sizes_around_each_class_border_are_aligned(void **state)
+{
+    for (unsigned i = 0; i < CAL_CLASSES; i++) {
+        for (size_t size = cal__class_size(i) - 1; size <= cal__class_size(i) + 1; size++) {
+            unsigned char *block = malloc(size);
+            assert_non_null(block);
+            assert_int_equal((uintptr_t)block % 16, 0);
+            assert_true(malloc_usable_size(block) >= size);
+            block[0] = 1;
+            block[size - 1] = 2;
+            free(block);
+        }
+    }
+}
+
+static void large_and_huge_sizes_are_aligned(void **state)
+{
+    static const size_t sizes[] = {131072, 131073, 200000, 1 << 20, (1 << 20) + 1, 5000000};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        unsigned char *block = malloc(sizes[i]);
+        assert_non_null(block);
+        assert_int_equal((uintptr_t)block % 16, 0);
+        assert_true(malloc_usable_size(block) >= sizes[i]);
+        fill(block, sizes[i], i);
+        assert_true(is_filled(block, sizes[i], i));
+        free(block);
+    }
+}
+
+/* All sizes at once, so that a block which overlaps another has its pattern destroyed. */
+static void contents_are_kept_while_others_are_written(void **state)
+{
+    enum { COUNT = 1200 };
+    static unsigned char *blocks[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        blocks[i] = malloc(i * 7 + 1);
+        assert_non_null(blocks[i]);
+        fill(blocks[i], i * 7 + 1, i);
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_true(is_filled(blocks[i], i * 7 + 1, i));
+        free(blocks[i]);
+    }
+}
+
+/* Two live blocks share no byte of what malloc_usable_size() promises. */
+static void usable_bytes_do_not_overlap(void **state)
+{
+    enum { COUNT = 500 };
+    static unsigned char *blocks[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        blocks[i] = malloc(1 + i * 37 % 3000);
+        memset(blocks[i], (int)(i % 251), malloc_usable_size(blocks[i]));
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        for (size_t j = 0; j < malloc_usable_size(blocks[i]); j++)
+            assert_int_equal(blocks[i][j], i % 251);
+        free(blocks[i]);
+    }
+}
+
+static void malloc_of_zero_is_unique(void **state)
+{
+    enum { COUNT = 1000 };
+    static void *blocks[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        blocks[i] = malloc(0);
+        assert_non_null(blocks[i]);
+        for (size_t j = 0; j < i; j++)
+            assert_ptr_not_equal(blocks[i], blocks[j]);
+    }
+    for (size_t i = 0; i < COUNT; i++)
+        free(blocks[i]);
+}
+
+static void calloc_of_zero_is_a_block(void **state)
+{
+    void *first = calloc(0, 8);
+    void *second = calloc(8, 0);
+    assert_non_null(first);
+    assert_non_null(second);
+    assert_ptr_not_equal(first, second);
+    free(first);
+    free(second);
+}
+
+static void native_allocation_of_zero_is_null(void **state)
+{
+    errno = 77;
+    assert_null(cal_allocate(0));
+    assert_null(cal_allocate_zeroed(0));
+    assert_null(cal_allocate_aligned(0, 64));
+    assert_int_equal(errno, 77);
+}
+
+static void native_blocks_are_the_familys_blocks(void **state)
+{
+    void *block = cal_allocate(100);
+    assert_non_null(block);
+    free(block);
+    block = malloc(100);
+    assert_true(cal_allocation_size(block) >= 100);
+    cal_deallocate(block);
+    assert_int_equal(cal_allocation_size(NULL), 0);
+    cal_deallocate(NULL);
+}
+
+/* TURN 1 of the first document, BasicAllocation. */
+static void basic_allocation_of_the_document(void **state)
+{
+    void *block = cal_allocate(64);
+    assert_non_null(block);
+    assert_int_equal((uintptr_t)block % 16, 0);
+    memset(block, 0xaa, 64);
+    cal_deallocate(block);
+}
+
+static void usable_size_is_the_class(void **state)
+{
+    for (size_t size = 1; size <= CAL_SLAB_MAX; size += size / 64 + 1) {
+        void *block = malloc(size);
+        assert_int_equal(malloc_usable_size(block), usable_for(size));
+        assert_int_equal(cal_allocation_size(block), usable_for(size));
+        free(block);
+    }
+    assert_int_equal(malloc_usable_size(NULL), 0);
+}
+
+static void powers_of_two_have_no_waste(void **state)
+{
+    for (size_t size = 16; size <= (size_t)16 << 20; size *= 2) {
+        void *block = malloc(size);
+        assert_int_equal(malloc_usable_size(block), size);
+        free(block);
+    }
+}
+
+static void calloc_zeroes_fresh_memory(void **state)
+{
+    static const size_t sizes[] = {1,    16,     17,     1000,    1024,   1025,
+                                   8192, 100000, 131073, 1 << 20, 3000000};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        void *block = calloc(1, sizes[i]);
+        assert_non_null(block);
+        assert_true(is_zero(block, sizes[i]));
+        free(block);
+    }
+}
+
+/* Every size class and kind of page: what was dirty must be clean when calloc hands it out. */
+static void calloc_zeroes_recycled_memory(void **state)
+{
+    for (size_t size = 1; size <= (size_t)4 << 20; size += size / 9 + 1) {
+        void *blocks[4];
+        for (size_t i = 0; i < 4; i++) {
+            blocks[i] = malloc(size);
+            assert_non_null(blocks[i]);
+            memset(blocks[i], 0xff, size);
+        }
+        for (size_t i = 0; i < 4; i++)
+            free(blocks[i]);
+        for (size_t i = 0; i < 4; i++) {
+            blocks[i] = calloc(size, 1);
+            assert_non_null(blocks[i]);
+            assert_true(is_zero(blocks[i], size));
+        }
+        for (size_t i = 0; i < 4; i++)
+            free(blocks[i]);
+    }
+}
+
+static void native_zeroed_is_zero_when_recycled(void **state)
+{
+    for (size_t size = 8; size <= (size_t)2 << 20; size *= 2) {
+        void *block = cal_allocate(size);
+        memset(block, 0xff, size);
+        cal_deallocate(block);
+        block = cal_allocate_zeroed(size);
+        assert_non_null(block);
+        assert_true(is_zero(block, size));
+        cal_deallocate(block);
+    }
+}
+
+/* The product wraps to something small in each. */
+static void calloc_overflow_is_enomem(void **state)
+{
+    static const size_t factors[][2] = {{SIZE_MAX, 2},
+                                        {2, SIZE_MAX},
+                                        {(size_t)1 << 32, (size_t)1 << 32},
+                                        {((size_t)1 << 63) + 8, 2},
+                                        {SIZE_MAX / 4, 5}};
+    for (size_t i = 0; i < sizeof factors / sizeof factors[0]; i++) {
+        errno = 0;
+        assert_null(calloc(factors[i][0], factors[i][1]));
+        assert_int_equal(errno, ENOMEM);
+    }
+}
+
+static void impossible_sizes_are_enomem(void **state)
+{
+    static const size_t sizes[] = {SIZE_MAX,         SIZE_MAX - 1,        SIZE_MAX - 4096,
+                                   SIZE_MAX - 65536, (size_t)PTRDIFF_MAX, (size_t)PTRDIFF_MAX + 1,
+                                   (size_t)1 << 62};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        errno = 0;
+        assert_null(malloc(sizes[i]));
+        assert_int_equal(errno, ENOMEM);
+        errno = 0;
+        assert_null(calloc(1, sizes[i]));
+        assert_int_equal(errno, ENOMEM);
+        errno = 0;
+        assert_null(cal_allocate(sizes[i]));
+        assert_int_equal(errno, ENOMEM);
+        errno = 0;
+        assert_null(cal_allocate_zeroed(sizes[i]));
+        assert_int_equal(errno, ENOMEM);
+    }
+    void *block = malloc(100);
+    assert_non_null(block);
+    free(block);
+}
+
+static void free_of_null_does_nothing(void **state)
+{
+    struct cal_statistics before = statistics();
+    free(NULL);
+    cfree(NULL);
+    free_sized(NULL, 8);
+    free_aligned_sized(NULL, 64, 8);
+    struct cal_statistics after = statistics();
+    assert_int_equal(before.deallocations, after.deallocations);
+}
+
+static void every_form_of_free_frees(void **state)
+{
+    size_t before = statistics().active_allocations;
+    free(malloc(100));
+    cfree(malloc(100));
+    free_sized(malloc(100), 100);
+    free_aligned_sized(aligned_alloc(64, 128), 64, 128);
+    cal_deallocate(malloc(100));
+    assert_int_equal(statistics().active_allocations, before);
+}
+
+/* Unmapping and purging call the kernel, which writes errno; free() must not be seen to. */
+static void free_preserves_errno(void **state)
+{
+    for (size_t size = 1; size <= (size_t)256 << 20; size *= 4) {
+        void *block = malloc(size);
+        assert_non_null(block);
+        errno = 4711;
+        free(block);
+        assert_int_equal(errno, 4711);
+    }
+    errno = 4711;
+    free(NULL);
+    malloc_trim(0);
+    assert_int_equal(errno, 4711);
+}
+
+static void success_leaves_errno_alone(void **state)
+{
+    errno = 4711;
+    for (size_t size = 1; size <= (size_t)64 << 20; size *= 4) {
+        void *block = malloc(size);
+        assert_non_null(block);
+        free(block);
+    }
+    assert_int_equal(errno, 4711);
+}
+
+static void free_makes_memory_available_again(void **state)
+{
+    /* Some other blocks of the class may be at hand first. */
+    size_t mapped = 0;
+    for (int round = 0; round < 50; round++) {
+        static void *blocks[2000];
+        for (size_t i = 0; i < 2000; i++)
+            blocks[i] = malloc(600);
+        for (size_t i = 0; i < 2000; i++)
+            free(blocks[i]);
+        if (round == 0)
+            mapped = statistics().os_memory_mapped;
+    }
+    assert_int_equal(statistics().os_memory_mapped, mapped);
+}
+
+static void version_is_that_of_the_file(void **state)
+{
+    assert_string_equal(cal_version(), TEST_VERSION);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_small_size_is_aligned_to_16),
+        cmocka_unit_test(sizes_around_each_class_border_are_aligned),
+        cmocka_unit_test(large_and_huge_sizes_are_aligned),
+        cmocka_unit_test(contents_are_kept_while_others_are_written),
+        cmocka_unit_test(usable_bytes_do_not_overlap),
+        cmocka_unit_test(malloc_of_zero_is_unique),
+        cmocka_unit_test(calloc_of_zero_is_a_block),
+        cmocka_unit_test(native_allocation_of_zero_is_null),
+        cmocka_unit_test(native_blocks_are_the_familys_blocks),
+        cmocka_unit_test(basic_allocation_of_the_document),
+        cmocka_unit_test(usable_size_is_the_class),
+        cmocka_unit_test(powers_of_two_have_no_waste),
+        cmocka_unit_test(calloc_zeroes_fresh_memory),
+        cmocka_unit_test(calloc_zeroes_recycled_memory),
+        cmocka_unit_test(native_zeroed_is_zero_when_recycled),
+        cmocka_unit_test(calloc_overflow_is_enomem),
+        cmocka_unit_test(impossible_sizes_are_enomem),
+        cmocka_unit_test(free_of_null_does_nothing),
+        cmocka_unit_test(every_form_of_free_frees),
+        cmocka_unit_test(free_preserves_errno),
+        cmocka_unit_test(success_leaves_errno_alone),
+        cmocka_unit_test(free_makes_memory_available_again),
+        cmocka_unit_test(version_is_that_of_the_file),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
