@@ -114,7 +114,8 @@ static CAL_COLD void announce(void *block, size_t size, bool zero)
         cal__hooks_allocated(block, size, usable_of(page, block));
 }
 
-CAL_NOINLINE void *cal__block_allocate(size_t size, size_t alignment, bool zero)
+/* With the structures of a new thread, the mode that hooks ask for, and everything large. */
+static CAL_NOINLINE void *allocate_slow(size_t size, size_t alignment, bool zero)
 {
     if (size == 0)
         size = 1;
@@ -142,6 +143,16 @@ CAL_NOINLINE void *cal__block_allocate(size_t size, size_t alignment, bool zero)
     }
     cal__annotate_end();
     return block;
+}
+
+CAL_NOINLINE void *cal__block_allocate(size_t size, size_t alignment, bool zero)
+{
+    if (CAL_LIKELY(size - 1 < CAL_SLAB_MAX && alignment <= CAL_ALIGNMENT)) {
+        void *block = cal__heap_quick(cal__thread_heap, cal__size_class(size));
+        if (CAL_LIKELY(block != NULL))
+            return zero ? memset(block, 0, size) : block;
+    }
+    return allocate_slow(size, alignment, zero);
 }
 
 /* Freeing. */

@@ -22,21 +22,26 @@ bool cal__block_resize(void *block, size_t size, const char *what);
 /* Resizes, moving if need be; NULL and unchanged when out of memory. SIZE > 0. */
 void *cal__block_reallocate(void *block, size_t size);
 
-/* Twelve instructions on x86-64: two for the thread's heap, four for the class, six to pop. What
- * the lists do not have comes from SLOW, a tail call. */
-CAL_INLINE void *cal__allocate_or(size_t size, void *(*slow)(size_t size))
+/* A block that the thread has at hand, or NULL. Twelve instructions on x86-64: two for the thread's
+ * heap, four for the class, six to pop. SIZE may be anything. */
+CAL_INLINE void *cal__at_hand(size_t size)
 {
     struct cal__heap *heap = cal__thread_heap;
     size_t last = size - 1;
-    if (CAL_LIKELY(last < CAL_SMALL_MAX)) {
-        void **list = &heap->free[last >> 4];
-        void *block = *list;
-        if (CAL_LIKELY(block != NULL)) {
-            *list = cal__block_next(block);
-            return block;
-        }
-    }
-    return slow(size);
+    if (CAL_UNLIKELY(last >= CAL_SMALL_MAX))
+        return NULL;
+    void **list = &heap->free[last >> 4];
+    void *block = *list;
+    if (CAL_LIKELY(block != NULL))
+        *list = cal__block_next(block);
+    return block;
+}
+
+/* What the lists do not have comes from SLOW, a tail call. */
+CAL_INLINE void *cal__allocate_or(size_t size, void *(*slow)(size_t size))
+{
+    void *block = cal__at_hand(size);
+    return CAL_LIKELY(block != NULL) ? block : slow(size);
 }
 
 /* Twenty-one instructions: six to find the page, five that prove that it is this granule's and

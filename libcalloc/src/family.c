@@ -60,20 +60,13 @@ CAL_EXPORT void *calloc(size_t count, size_t size)
     size_t bytes;
     if (CAL_UNLIKELY(__builtin_mul_overflow(count, size, &bytes)))
         return or_enomem(NULL);
-    struct cal__heap *heap = cal__thread_heap;
-    size_t last = bytes - 1;
-    if (CAL_LIKELY(last < CAL_SMALL_MAX)) {
-        void **list = &heap->free[last >> 4];
-        void *block = *list;
-        if (CAL_LIKELY(block != NULL)) {
-            *list = cal__block_next(block);
-            /* Whole 16-byte units: a block has no smaller end, and stores need no tail. */
-            for (char *unit = block, *end = unit + (last | 15); unit < end; unit += 16)
-                memset(unit, 0, 16);
-            return block;
-        }
-    }
-    return calloc_slow(bytes);
+    void *block = cal__at_hand(bytes);
+    if (CAL_UNLIKELY(block == NULL))
+        return calloc_slow(bytes);
+    /* Whole 16-byte units: a block has no smaller end, and stores need no tail. */
+    for (char *unit = block, *end = unit + bytes; unit < end; unit += 16)
+        memset(unit, 0, 16);
+    return block;
 }
 
 CAL_EXPORT void *realloc(void *block, size_t size)
@@ -97,6 +90,12 @@ CAL_EXPORT void *reallocarray(void *block, size_t count, size_t size)
 
 static void *allocate_aligned(size_t alignment, size_t size)
 {
+    /* Small classes are all the multiples of 16 bytes, and slabs start at granules: when the size is
+     * a multiple of the alignment, so is the address. */
+    size_t rounded = cal__round_up(size, alignment);
+    void *block = cal__at_hand(rounded);
+    if (CAL_LIKELY(block != NULL))
+        return block;
     return or_enomem(cal__block_allocate(size, cal__max(alignment, CAL_ALIGNMENT), false));
 }
 

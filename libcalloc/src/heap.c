@@ -135,6 +135,11 @@ void cal__heap_free(struct cal__page *page, void *block)
 
 /* Refilling. */
 
+void cal__heap_same_twice(void *block)
+{
+    cal__fatal("double free", block);
+}
+
 /* Cuts further blocks from the untouched part: returns the first and leaves the others at hand. */
 static void *carve(struct cal__heap *heap, struct cal__page *page, bool *zeroed)
 {
@@ -167,17 +172,9 @@ static void *refill(struct cal__heap *heap, struct cal__page *page, bool *zeroed
 {
     if (page->free == NULL)
         cal__remote_collect(page, 0);
-    void *list = page->free;
-    if (list == NULL)
-        return cal__page_carved(page) < page->capacity ? carve(heap, page, zeroed) : NULL;
-    if (CAL_UNLIKELY(cal__block_next(list) == list))
-        cal__fatal("double free", list);
-    uint32_t count = cal__page_carved(page) - cal__page_used(page);
-    page->free = NULL;
-    page->countdown += count;
-    heap->taken[page->size_class] += count;
-    heap->free[page->size_class] = cal__block_next(list);
-    return list;
+    if (page->free != NULL)
+        return cal__heap_take_list(heap, page);
+    return cal__page_carved(page) < page->capacity ? carve(heap, page, zeroed) : NULL;
 }
 
 /* One block, for direct mode: the others stay in the page. */
@@ -261,11 +258,9 @@ static struct cal__page *next_page(struct cal__heap *heap, unsigned size_class)
 void *cal__heap_allocate(struct cal__heap *heap, unsigned size_class, bool *zeroed)
 {
     *zeroed = false;
-    void *block = heap->free[size_class];
-    if (block != NULL) {
-        heap->free[size_class] = cal__block_next(block);
+    void *block = cal__heap_quick(heap, size_class);
+    if (block != NULL)
         return block;
-    }
     for (;;) {
         struct cal__page *page = heap->bins[size_class].current;
         if (page != NULL) {

@@ -134,4 +134,37 @@ CAL_INLINE void cal__block_set_next(void *block, void *next)
     *(void **)block = next;
 }
 
+_Noreturn CAL_COLD void cal__heap_same_twice(void *block);
+
+/* Hands over all that was freed to the current page, which is not nothing; returns the first. */
+CAL_INLINE void *cal__heap_take_list(struct cal__heap *heap, struct cal__page *page)
+{
+    void *list = page->free;
+    void *next = cal__block_next(list);
+    if (CAL_UNLIKELY(next == list))
+        cal__heap_same_twice(list);
+    uint32_t count = cal__page_carved(page) - cal__page_used(page);
+    page->free = NULL;
+    page->countdown += count;
+    heap->taken[page->size_class] += count;
+    heap->free[page->size_class] = next;
+    return list;
+}
+
+/* A block that the heap has at hand or got back to the page it allocates from. NULL otherwise, and
+ * in direct mode: then cal__heap_allocate(). */
+CAL_INLINE void *cal__heap_quick(struct cal__heap *heap, unsigned size_class)
+{
+    void *block = heap->free[size_class];
+    if (block != NULL) {
+        heap->free[size_class] = cal__block_next(block);
+        return block;
+    }
+    struct cal__page *page = heap->bins[size_class].current;
+    if (page == NULL || page->free == NULL || heap->direct ||
+        heap->mode != atomic_load_explicit(&cal__heap_mode, memory_order_relaxed))
+        return NULL;
+    return cal__heap_take_list(heap, page);
+}
+
 #endif

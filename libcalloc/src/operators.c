@@ -30,6 +30,13 @@ static CAL_COLD void *late(const char *name)
     return function;
 }
 
+/* libstdc++'s function of a name that is ours too. */
+static CAL_COLD void *next(const char *name)
+{
+    void *function = dlsym(RTLD_NEXT, name);
+    return function != NULL ? function : late(name);
+}
+
 static CAL_COLD new_handler current_handler(void)
 {
     handler_getter get = _ZSt15get_new_handlerv;
@@ -90,9 +97,11 @@ static CAL_COLD void *nothrow_again(size_t size)
         return NULL;
     void *(*standard)(size_t, const void *);
     static const char any;
-    void *symbol = dlsym(RTLD_NEXT, "_ZnwmRKSt9nothrow_t");
+    void *symbol = next("_ZnwmRKSt9nothrow_t");
+    if (symbol == NULL)
+        return NULL;
     memcpy(&standard, &symbol, sizeof standard);
-    return symbol == NULL ? NULL : standard(size, &any);
+    return standard(size, &any);
 }
 
 static CAL_COLD void *nothrow_aligned_again(size_t size, size_t alignment)
@@ -101,9 +110,11 @@ static CAL_COLD void *nothrow_aligned_again(size_t size, size_t alignment)
         return NULL;
     void *(*standard)(size_t, size_t, const void *);
     static const char any;
-    void *symbol = dlsym(RTLD_NEXT, "_ZnwmSt11align_val_tRKSt9nothrow_t");
+    void *symbol = next("_ZnwmSt11align_val_tRKSt9nothrow_t");
+    if (symbol == NULL)
+        return NULL;
     memcpy(&standard, &symbol, sizeof standard);
-    return symbol == NULL ? NULL : standard(size, alignment, &any);
+    return standard(size, alignment, &any);
 }
 
 static CAL_NOINLINE void *nothrow_slow(size_t size)
