@@ -124,18 +124,24 @@ static CAL_NOINLINE void *allocate_slow(size_t size, size_t alignment, bool zero
     struct cal__heap *heap = cal__thread_heap;
     if (CAL_UNLIKELY(heap == &cal__heap_empty) && (heap = cal__heap_get()) == NULL)
         return NULL;
-    if (CAL_UNLIKELY(heap->mode != atomic_load_explicit(&cal__heap_mode, memory_order_relaxed)))
+    bool late = heap == &cal__heap_late;
+    if (CAL_UNLIKELY(heap->mode != atomic_load_explicit(&cal__heap_mode, memory_order_relaxed)) &&
+        !late)
         cal__heap_follow_mode(heap);
     bool zeroed = false;
-    if (CAL_LIKELY(!heap->direct)) {
+    if (CAL_LIKELY(!late && !heap->direct)) {
         void *block = allocate(heap, size, alignment, &zeroed);
         if (zero && !zeroed && block != NULL)
             memset(block, 0, size);
         return block;
     }
     cal__annotate_begin();
+    if (late)
+        heap = cal__heap_late_enter();
     void *block =
         allocate(heap, annotating() ? size + CAL_ANNOTATE_REDZONE : size, alignment, &zeroed);
+    if (late)
+        cal__heap_late_leave();
     if (block != NULL) {
         announce(block, size, zero);
         if (zero && !zeroed)

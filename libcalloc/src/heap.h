@@ -42,7 +42,6 @@ struct cal__heap {
 
     struct cal__heap *next; /* all heaps ever made, newest first */
     bool in_use;
-    bool late; /* made by a thread whose destructors had run */
 };
 
 extern struct cal__heap cal__heap_empty;
@@ -51,8 +50,13 @@ extern __thread struct cal__heap *cal__thread_heap __attribute__((tls_model("ini
 /* Odd while allocations must take the slow path; raised by one at each change. */
 extern _Atomic unsigned cal__heap_mode;
 
-/* The calling thread's heap, made if need be; NULL when out of memory. */
+/* The calling thread's heap, made if need be; NULL when out of memory. A thread whose heap was
+ * handed over, and which still runs destructors, gets &cal__heap_late, which it may use between
+ * cal__heap_late_enter() and cal__heap_late_leave() only. */
 struct cal__heap *cal__heap_get(void);
+extern struct cal__heap cal__heap_late;
+struct cal__heap *cal__heap_late_enter(void);
+void cal__heap_late_leave(void);
 
 /* One block of a class. *ZEROED: it reads as zeros. NULL when out of memory. */
 void *cal__heap_allocate(struct cal__heap *heap, unsigned size_class, bool *zeroed);

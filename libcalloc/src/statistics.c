@@ -38,7 +38,7 @@ static bool count_page(struct cal__page *page, void *argument)
 
 static void count_heap(const struct cal__heap *heap, struct cal_statistics *sum)
 {
-    sum->threads += heap->in_use;
+    sum->threads += heap->in_use && heap->thread != 0;
     sum->total_allocated += heap->grown;
     for (unsigned i = 0; i < CAL_CLASSES; i++) {
         size_t count = heap->taken[i] - cal__walk_at_hand(heap, i);

@@ -13,8 +13,10 @@
 
 static struct cal__lock registry_lock;
 static struct cal__heap *heaps;
-/* Heaps whose thread made them so late that nobody will take them back. */
-static size_t late_heaps;
+/* Serves threads that allocate after their heap was handed over. It is always in direct mode, so no
+ * page names an owner, and all frees of its blocks are remote frees. */
+struct cal__heap cal__heap_late;
+static struct cal__lock late_lock;
 
 static struct cal__lock start_lock;
 static _Atomic bool started;
@@ -47,27 +49,40 @@ static CAL_COLD void start(void)
     cal__lock_release(&start_lock);
 }
 
-static struct cal__heap *heap_find(uintptr_t thread)
+static void heap_link(struct cal__heap *heap)
 {
-    for (struct cal__heap *heap = heaps; heap != NULL; heap = heap->next) {
-        /* A thread that had this thread pointer allocated after its end: its pages name us as
-         * their owner, so its heap is ours. */
-        if (late_heaps != 0 && heap->late && heap->in_use && heap->thread == thread) {
-            late_heaps--;
-            return heap;
-        }
-    }
+    heap->next = heaps;
+    heaps = heap;
+}
+
+/* A heap that nobody uses, an old one if there is one. */
+static struct cal__heap *heap_find(void)
+{
     for (struct cal__heap *heap = heaps; heap != NULL; heap = heap->next)
         if (!heap->in_use)
             return heap;
-    struct cal__heap *heap = &first_heap;
-    if (heaps != NULL)
-        heap = cal__metadata_allocate(sizeof *heap);
-    if (heap != NULL) {
-        heap->next = heaps;
-        heaps = heap;
-    }
+    struct cal__heap *heap = first_heap.in_use ? cal__metadata_allocate(sizeof *heap) : &first_heap;
+    if (heap != NULL)
+        heap_link(heap);
     return heap;
+}
+
+struct cal__heap *cal__heap_late_enter(void)
+{
+    cal__lock_acquire(&registry_lock);
+    if (!cal__heap_late.in_use) {
+        cal__heap_late.in_use = true;
+        cal__heap_late.direct = true;
+        heap_link(&cal__heap_late);
+    }
+    cal__lock_release(&registry_lock);
+    cal__lock_acquire(&late_lock);
+    return &cal__heap_late;
+}
+
+void cal__heap_late_leave(void)
+{
+    cal__lock_release(&late_lock);
 }
 
 CAL_COLD struct cal__heap *cal__heap_get(void)
@@ -77,22 +92,20 @@ CAL_COLD struct cal__heap *cal__heap_get(void)
         return heap;
     if (!atomic_load_explicit(&started, memory_order_acquire))
         start();
-    uintptr_t thread = cal__thread_pointer();
+    if (thread_ended)
+        return &cal__heap_late;
     cal__lock_acquire(&registry_lock);
-    heap = heap_find(thread);
+    heap = heap_find();
     if (heap != NULL) {
         heap->in_use = true;
-        heap->late = thread_ended;
-        late_heaps += thread_ended;
-        heap->thread = thread;
+        heap->thread = cal__thread_pointer();
     }
     cal__lock_release(&registry_lock);
     if (heap == NULL)
         return NULL;
     cal__heap_follow_mode(heap);
     cal__thread_heap = heap;
-    /* May allocate when the program has used up the first keys; it finds the heap in place. A
-     * thread that has ended gets another round of destructors by it, or leaves the heap. */
+    /* May allocate when the program has used up the first keys; it finds the heap in place. */
     if (have_end_key)
         pthread_setspecific(end_key, heap);
     cal__hooks_thread_start();
@@ -100,7 +113,7 @@ CAL_COLD struct cal__heap *cal__heap_get(void)
 }
 
 /* Hands everything over. What the thread frees from now on goes the way of other threads' frees;
- * if it allocates again it gets a heap again. */
+ * what later destructors allocate comes from the heap for that. */
 static void thread_end(void *argument)
 {
     struct cal__heap *heap = argument;
@@ -109,9 +122,6 @@ static void thread_end(void *argument)
     thread_ended = true;
     cal__remote_abandon_all(heap);
     cal__lock_acquire(&registry_lock);
-    if (heap->late)
-        late_heaps--;
-    heap->late = false;
     heap->thread = 0;
     heap->in_use = false;
     cal__lock_release(&registry_lock);
@@ -187,16 +197,20 @@ static void unlock_all(bool in_child)
     cal__huge_unlock(in_child);
     cal__remote_unlock(in_child);
     heaps_unlock(in_child);
-    if (in_child)
+    if (in_child) {
+        cal__lock_reset(&late_lock);
         cal__lock_reset(&registry_lock);
-    else
+    } else {
+        cal__lock_release(&late_lock);
         cal__lock_release(&registry_lock);
+    }
 }
 
 static void before_fork(void)
 {
     cal__hooks_fork_prepare();
     cal__lock_acquire(&registry_lock);
+    cal__lock_acquire(&late_lock);
     heaps_lock();
     cal__remote_lock();
     cal__huge_lock();
@@ -218,7 +232,7 @@ static bool orphan(struct cal__page *page, void *argument)
 {
     struct cal__heap *own = argument;
     struct cal__heap *heap = cal__page_heap(page);
-    if (page->kind != CAL_PAGE_SLAB || heap == own || heap == NULL)
+    if (page->kind != CAL_PAGE_SLAB || heap == own || heap == &cal__heap_late || heap == NULL)
         return true;
     page->queued = false;
     page->returned_next = NULL;
@@ -235,7 +249,7 @@ static void after_fork_in_child(void)
     unlock_all(true);
     bool others = false;
     for (struct cal__heap *heap = heaps; heap != NULL; heap = heap->next) {
-        if (heap == own || !heap->in_use)
+        if (heap == own || heap == &cal__heap_late || !heap->in_use)
             continue;
         others = true;
         /* All but its place in the registry and what it counted. */
@@ -244,9 +258,7 @@ static void after_fork_in_child(void)
         atomic_store_explicit(&heap->returned, NULL, memory_order_relaxed);
         heap->thread = 0;
         heap->in_use = false;
-        heap->late = false;
     }
-    late_heaps = 0;
     if (others)
         cal__span_walk(orphan, own);
     cal__hooks_fork_child();

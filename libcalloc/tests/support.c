@@ -107,6 +107,18 @@ size_t charged_for(size_t size)
     return cal__class_size(cal__size_class(test_is_annotated() ? size + 16 : size));
 }
 
+void *test_shared_memory(size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    require(memory != MAP_FAILED);
+    return memory;
+}
+
+void test_unshare_memory(void *memory, size_t size)
+{
+    require(munmap(memory, size) == 0);
+}
+
 /* Shared with the child, which knows the address only when it runs. */
 static void *volatile *blamed;
 
@@ -148,14 +160,13 @@ static int watch_child(void (*function)(void), char *text, size_t size)
 
 void assert_dies_with(const char *what, void (*function)(void))
 {
-    blamed = mmap(NULL, sizeof *blamed, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    require(blamed != MAP_FAILED);
+    blamed = test_shared_memory(sizeof *blamed);
     char text[2000];
     int status = watch_child(function, text, sizeof text);
     char expected[200];
     snprintf(expected, sizeof expected, "libcalloc: %s of 0x%lx\n", what,
              (unsigned long)(uintptr_t)*blamed);
-    munmap((void *)blamed, sizeof *blamed);
+    test_unshare_memory((void *)blamed, sizeof *blamed);
     assert_string_equal(text, expected);
     assert_true(WIFSIGNALED(status));
     assert_int_equal(WTERMSIG(status), SIGABRT);

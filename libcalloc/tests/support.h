@@ -98,6 +98,10 @@ void *blame(void *pointer);
  * stored in TEXT, ended with '\0'. */
 void run_in_child(void (*function)(void), char *text, size_t size);
 
+/* Zeroed memory that children write for their parent. */
+void *test_shared_memory(size_t size);
+void test_unshare_memory(void *memory, size_t size);
+
 void start_thread(pthread_t *thread, void *(*function)(void *argument), void *argument);
 void *join_thread(pthread_t thread);
 /* Lets libc allocate now what it will need for COUNT threads at a time, at most 64. */
