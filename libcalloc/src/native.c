@@ -2,6 +2,7 @@
 #include <calloc/calloc.h>
 #include <errno.h>
 
+#include "annotate.h"
 #include "block.h"
 #include "huge.h"
 #include "span.h"
@@ -79,8 +80,10 @@ CAL_EXPORT size_t cal_allocation_size(const void *block)
 CAL_EXPORT int cal_trim(void)
 {
     struct cal__heap *heap = cal__thread_heap;
+    cal__annotate_begin();
     if (heap != &cal__heap_empty)
         cal__heap_collect(heap);
+    cal__annotate_end();
     /* Both, whatever the first found. */
     return cal__huge_purge(true) | cal__span_purge_all();
 }

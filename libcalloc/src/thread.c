@@ -120,7 +120,9 @@ static void thread_end(void *argument)
     cal__hooks_thread_end();
     cal__thread_heap = &cal__heap_empty;
     thread_ended = true;
+    cal__annotate_begin();
     cal__remote_abandon_all(heap);
+    cal__annotate_end();
     cal__lock_acquire(&registry_lock);
     heap->thread = 0;
     heap->in_use = false;

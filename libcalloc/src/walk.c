@@ -2,6 +2,7 @@
 
 #include <calloc/hooks.h>
 
+#include "annotate.h"
 #include "huge.h"
 #include "os.h"
 #include "span.h"
@@ -128,7 +129,10 @@ CAL_EXPORT bool cal_walk_regions(bool (*visit)(const struct cal_region *region, 
                                  void *argument)
 {
     struct region_walk walk = {visit, argument};
-    return cal__span_walk(visit_region, &walk);
+    cal__annotate_begin();
+    bool complete = cal__span_walk(visit_region, &walk);
+    cal__annotate_end();
+    return complete;
 }
 
 /* Blocks: a bitmap of the slots that are free, on memory of its own. */
@@ -195,7 +199,9 @@ CAL_EXPORT bool cal_walk_blocks(bool (*visit)(void *block, size_t usable, void *
                               NULL};
     if (walk.free_slots == NULL)
         return false;
+    cal__annotate_begin();
     bool complete = cal__span_walk(visit_blocks, &walk);
+    cal__annotate_end();
     cal__os_unmap(walk.free_slots, length);
     return complete;
 }

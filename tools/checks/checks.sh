@@ -4,7 +4,7 @@
 
 # In the order in which they run: the quick ones first.
 # shellcheck disable=SC2034 # x goes through them
-all_checks=(format cppcheck analyzer layers headers symbols dependencies asan ubsan tsan msan memcheck)
+all_checks=(format cppcheck analyzer layers headers symbols dependencies instructions asan ubsan tsan msan memcheck)
 
 # What x has set.
 : "${root:?} ${build:?} ${release:?} ${checks:?}"
@@ -65,6 +65,11 @@ check_symbols() {
 
 check_dependencies() {
     components "$checks/dependencies.sh"
+}
+
+# Counts, not times: callgrind gives the same on any machine, but for what memcpy and memset do.
+check_instructions() {
+    python3 "$root/bench/instructions.py" --check
 }
 
 # suite_unit NAME MESON-TEST-OPTIONS: the unit tests of build/NAME, without the suite no-NAME.
