@@ -1,6 +1,5 @@
 #include "heap.h"
 
-#include "annotate.h"
 #include "huge.h"
 #include "message.h"
 #include "span.h"
@@ -207,8 +206,6 @@ static struct cal__page *page_create(struct cal__heap *heap, unsigned size_class
     page->block_size = (uint32_t)size;
     page->factor = cal__start_factor(size);
     page->capacity = (uint32_t)(cal__page_bytes(page) / size);
-    if (CAL_UNLIKELY(cal__annotating != CAL_ANNOTATE_NONE))
-        cal__annotate_region(cal__page_start(page), cal__page_bytes(page));
     cal__heap_take_page(heap, page);
     return page;
 }

@@ -12,7 +12,8 @@ static struct {
     struct cal__page *page;
     uint64_t expiry;
 } cache[CACHED];
-static _Atomic uintptr_t last_address;
+/* As a granule's number: the address would be a block's to a leak checker that looks for some. */
+static _Atomic uint64_t last_granule;
 static struct cal__huge_statistics counts;
 
 static size_t mapping_size(size_t size)
@@ -83,7 +84,7 @@ bool cal__huge_purge(bool all)
 /* A mapping at or below the last one: neighbours share a kernel mapping and alignment is free. */
 static void *map(size_t length, size_t alignment)
 {
-    uintptr_t last = atomic_load_explicit(&last_address, memory_order_relaxed);
+    uintptr_t last = atomic_load_explicit(&last_granule, memory_order_relaxed) << CAL_GRANULE_SHIFT;
     void *hint = last > length + alignment ? (void *)((last - length) & ~(alignment - 1)) : NULL;
     void *address = cal__os_map(length, alignment, hint);
     if (address == NULL && (cal__huge_purge(true) | cal__span_unmap_all()))
@@ -112,7 +113,7 @@ void *cal__huge_allocate(size_t size, size_t alignment, bool *zeroed)
             cal__os_unmap(address, length);
             return NULL;
         }
-        atomic_store_explicit(&last_address, (uintptr_t)address, memory_order_relaxed);
+        atomic_store_explicit(&last_granule, cal__granule_of(address), memory_order_relaxed);
         cal__lock_acquire(&lock);
     }
     counts.allocations++;
@@ -198,7 +199,7 @@ void *cal__huge_move(struct cal__page *page, size_t size)
         cal__os_unmap(address, length);
         return NULL;
     }
-    atomic_store_explicit(&last_address, (uintptr_t)address, memory_order_relaxed);
+    atomic_store_explicit(&last_granule, cal__granule_of(address), memory_order_relaxed);
     resized(page, length);
     return address;
 }

@@ -6,6 +6,8 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "annotate.h"
+
 static _Atomic size_t mapped_bytes;
 static _Atomic size_t mapped_peak;
 
@@ -125,6 +127,8 @@ void *cal__os_map(size_t size, size_t alignment, void *hint)
 bool cal__os_unmap(void *address, size_t size)
 {
     int saved = errno;
+    if (CAL_UNLIKELY(cal__annotating != CAL_ANNOTATE_NONE))
+        cal__annotate_forget(address, size);
     bool done = cal__os_source()->unmap(address, size) == 0;
     errno = saved;
     if (done)

@@ -83,7 +83,12 @@ _Static_assert(offsetof(struct cal__page, remote) == 64, "remote frees stay off 
 /* The fast path reads `tag` and `owner` as plain words: compilers do not fold an atomic load into
  * the comparison that uses it. Aligned words are read whole on all machines we know; the race
  * detector gets the atomic load that C asks for. */
-#if defined(__SANITIZE_THREAD__)
+#if defined(__has_feature)
+#    define CAL_CLANG_TSAN __has_feature(thread_sanitizer)
+#else
+#    define CAL_CLANG_TSAN 0
+#endif
+#if defined(__SANITIZE_THREAD__) || CAL_CLANG_TSAN
 #    define CAL_PLAIN_LOAD(object) atomic_load_explicit(&(object), memory_order_relaxed)
 #else
 #    define CAL_PLAIN_LOAD(object) (*(const uint64_t *)(const void *)&(object))

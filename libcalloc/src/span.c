@@ -1,5 +1,6 @@
 #include "span.h"
 
+#include "annotate.h"
 #include "lock.h"
 #include "metadata.h"
 #include "options.h"
@@ -38,7 +39,8 @@ static struct cal__page *newest;
 static struct chunk *chunks;
 static struct cal__page *unused_pages;
 static size_t segment_granules;
-static uintptr_t lowest_segment;
+/* As a granule's number: the address would be a block's to a leak checker that looks for some. */
+static uint64_t lowest_segment;
 
 _Static_assert(sizeof(struct chunk) == 4096, "a chunk of descriptors fills a kernel page");
 _Static_assert(BINS == SEGMENT, "the last bin holds the runs of segment size");
@@ -279,7 +281,9 @@ static bool grow(size_t granules, size_t alignment)
     for (wanted = cal__max(wanted, granules); wanted >= granules;) {
         size_t bytes = wanted << CAL_GRANULE_SHIFT;
         /* Next to the lowest segment, so that heaps stay contiguous and in the map's window. */
-        void *hint = lowest_segment > bytes ? (void *)(lowest_segment - bytes) : NULL;
+        void *hint = lowest_segment > wanted
+                         ? (void *)((lowest_segment - wanted) << CAL_GRANULE_SHIFT)
+                         : NULL;
         void *address = cal__os_map(bytes, alignment << CAL_GRANULE_SHIFT, hint);
         if (address != NULL) {
             uint64_t first = cal__granule_of(address);
@@ -290,8 +294,10 @@ static bool grow(size_t granules, size_t alignment)
                 cal__os_unmap(address, bytes);
                 return false;
             }
-            if (lowest_segment == 0 || (uintptr_t)address < lowest_segment)
-                lowest_segment = (uintptr_t)address;
+            if (lowest_segment == 0 || first < lowest_segment)
+                lowest_segment = first;
+            if (CAL_UNLIKELY(cal__annotating != CAL_ANNOTATE_NONE))
+                cal__annotate_region(address, bytes);
             segment_granules += wanted;
             page_set_range(run, first, wanted);
             run->zeroed = true;
