@@ -32,7 +32,7 @@
 #define CAL_SLAB_MAX            ((size_t)131072)
 #define CAL_SLAB_LARGE_GRANULES 8
 /* Requests up to here are runs of granules inside segments; larger ones are mapped alone. */
-#define CAL_RUN_MAX ((size_t)1 << 20)
+#define CAL_RUN_MAX ((size_t)4 << 20)
 
 /* PTRDIFF_MAX is the largest object C can speak of; glibc refuses the same. */
 #define CAL_REQUEST_MAX ((size_t)PTRDIFF_MAX - CAL_GRANULE)

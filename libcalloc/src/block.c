@@ -114,34 +114,72 @@ static CAL_COLD void announce(void *block, size_t size, bool zero)
         cal__hooks_allocated(block, size, usable_of(page, block));
 }
 
-/* With the structures of a new thread, the mode that hooks ask for, and everything large. */
+/* Gives back all that is free, for when memory is short. HEAP is the thread's, or NULL. */
+static CAL_COLD bool reclaim(struct cal__heap *heap)
+{
+    if (heap != NULL)
+        cal__heap_collect(heap);
+    return cal__huge_purge(true) | cal__span_unmap_all();
+}
+
+/* With memory that is free in another shape, if there is no other. */
+static void *allocate_or_reclaim(struct cal__heap *heap, size_t size, size_t alignment,
+                                 bool *zeroed)
+{
+    bool wanted = *zeroed;
+    void *block = allocate(heap, size, alignment, zeroed);
+    if (CAL_LIKELY(block != NULL) || !reclaim(heap))
+        return block;
+    *zeroed = wanted;
+    return allocate(heap, size, alignment, zeroed);
+}
+
+/* For threads that run destructors after their heap was handed over. */
+static CAL_COLD void *allocate_late(size_t size, size_t alignment, bool *zeroed)
+{
+    struct cal__heap *heap = cal__heap_late_enter();
+    void *block = allocate_or_reclaim(heap, size, alignment, zeroed);
+    cal__heap_late_leave();
+    return block;
+}
+
+/* The heap of the thread, in the mode that hooks ask for; NULL when out of memory. */
+static struct cal__heap *current_heap(void)
+{
+    struct cal__heap *heap = cal__thread_heap;
+    if (CAL_UNLIKELY(heap == &cal__heap_empty)) {
+        heap = cal__heap_get();
+        if (heap == NULL && reclaim(NULL))
+            heap = cal__heap_get();
+        if (heap == NULL || heap == &cal__heap_late)
+            return heap;
+    }
+    if (CAL_UNLIKELY(heap->mode != atomic_load_explicit(&cal__heap_mode, memory_order_relaxed)))
+        cal__heap_follow_mode(heap);
+    return heap;
+}
+
 static CAL_NOINLINE void *allocate_slow(size_t size, size_t alignment, bool zero)
 {
     if (size == 0)
         size = 1;
     if (CAL_UNLIKELY(size > CAL_REQUEST_MAX || alignment > CAL_REQUEST_MAX - size))
         return NULL;
-    struct cal__heap *heap = cal__thread_heap;
-    if (CAL_UNLIKELY(heap == &cal__heap_empty) && (heap = cal__heap_get()) == NULL)
+    struct cal__heap *heap = current_heap();
+    if (CAL_UNLIKELY(heap == NULL))
         return NULL;
     bool late = heap == &cal__heap_late;
-    if (CAL_UNLIKELY(heap->mode != atomic_load_explicit(&cal__heap_mode, memory_order_relaxed)) &&
-        !late)
-        cal__heap_follow_mode(heap);
-    bool zeroed = false;
+    bool zeroed = zero;
     if (CAL_LIKELY(!late && !heap->direct)) {
-        void *block = allocate(heap, size, alignment, &zeroed);
+        void *block = allocate_or_reclaim(heap, size, alignment, &zeroed);
         if (zero && !zeroed && block != NULL)
             memset(block, 0, size);
         return block;
     }
     cal__annotate_begin();
-    if (late)
-        heap = cal__heap_late_enter();
-    void *block =
-        allocate(heap, annotating() ? size + CAL_ANNOTATE_REDZONE : size, alignment, &zeroed);
-    if (late)
-        cal__heap_late_leave();
+    size_t padded = annotating() ? size + CAL_ANNOTATE_REDZONE : size;
+    void *block = late ? allocate_late(padded, alignment, &zeroed)
+                       : allocate_or_reclaim(heap, padded, alignment, &zeroed);
     if (block != NULL) {
         announce(block, size, zero);
         if (zero && !zeroed)
@@ -271,17 +309,22 @@ static void *move_mapping(struct cal__page *page, void *block, size_t size)
 }
 
 /* What to ask for when SIZE bytes no longer fit in USABLE: a block that grows by small steps gets
- * room for the next ones, or each step would copy it. */
+ * room for the next ones, or each step would copy it. Observers and tools are told the truth. */
 static size_t with_slack(size_t size, size_t usable)
 {
     size_t roomy = usable + usable / 4;
-    return size > usable && size < roomy && roomy <= CAL_RUN_MAX ? roomy : size;
+    bool small_step = size > usable && size < roomy && roomy <= CAL_RUN_MAX;
+    bool told = atomic_load_explicit(&cal__heap_mode, memory_order_relaxed) % 2 != 0;
+    return small_step && !told ? roomy : size;
 }
 
 /* Copies to a new block. Shrinking never fails: without memory for it the block stays. */
 static void *move(void *block, size_t size, size_t usable)
 {
-    void *copy = cal__allocate_or(with_slack(size, usable), allocate_plain);
+    size_t roomy = with_slack(size, usable);
+    void *copy = cal__allocate_or(roomy, allocate_plain);
+    if (CAL_UNLIKELY(copy == NULL && roomy > size))
+        copy = cal__allocate_or(size, allocate_plain);
     if (CAL_UNLIKELY(copy == NULL))
         return size <= usable ? block : NULL;
     memcpy(copy, block, cal__min(size, usable));

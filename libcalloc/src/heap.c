@@ -10,8 +10,6 @@ _Atomic unsigned cal__heap_mode;
 
 /* Blocks cut at least at a time: the slow path is then a small part of their cost. */
 #define CARVE_BLOCKS 8
-/* How often a refill looks for memory whose purge delay is over. */
-#define TICKS 64
 
 void cal__page_set_target(struct cal__page *page, uint32_t target)
 {
@@ -231,7 +229,7 @@ static void set_aside(struct cal__heap *heap, struct cal__page *page)
 static void tick(struct cal__heap *heap)
 {
     cal__heap_drain_returned(heap);
-    if (++heap->ticks < TICKS)
+    if (++heap->ticks < CAL_TICKS)
         return;
     heap->ticks = 0;
     cal__span_purge_expired();
@@ -241,7 +239,6 @@ static void tick(struct cal__heap *heap)
 /* A page of the class to allocate from, in the order of what it costs. */
 static struct cal__page *next_page(struct cal__heap *heap, unsigned size_class)
 {
-    tick(heap);
     struct cal__page *page = heap->bins[size_class].partial_first;
     if (page == NULL)
         page = cal__remote_adopt(heap, size_class);
@@ -255,6 +252,7 @@ static struct cal__page *next_page(struct cal__heap *heap, unsigned size_class)
 void *cal__heap_allocate(struct cal__heap *heap, unsigned size_class, bool *zeroed)
 {
     *zeroed = false;
+    tick(heap);
     void *block = cal__heap_quick(heap, size_class);
     if (block != NULL)
         return block;

@@ -16,6 +16,9 @@
 #include "page.h"
 #include "size_class.h"
 
+/* How often a refill looks for memory whose purge delay is over. */
+#define CAL_TICKS 256
+
 struct cal__bin {
     struct cal__page *current; /* heap->free[class] holds blocks of this page only */
     struct cal__page *partial_first;
@@ -35,7 +38,7 @@ struct cal__heap {
      * every free takes the slow path, where observers and annotations are. */
     bool direct;
     unsigned mode;  /* the value of cal__heap_mode that `direct` was set for */
-    unsigned ticks; /* refills since expired memory was last looked for */
+    unsigned ticks; /* refills since expired memory was last looked for; at CAL_TICKS it is time */
 
     struct cal__lock lock;              /* guards `returned` and page->heap of its pages */
     struct cal__page *_Atomic returned; /* pages that had a remote free after asking for notice */
@@ -58,7 +61,7 @@ extern struct cal__heap cal__heap_late;
 struct cal__heap *cal__heap_late_enter(void);
 void cal__heap_late_leave(void);
 
-/* One block of a class. *ZEROED: it reads as zeros. NULL when out of memory. */
+/* One block of a class. *ZEROED becomes whether it reads as zeros. NULL when out of memory. */
 void *cal__heap_allocate(struct cal__heap *heap, unsigned size_class, bool *zeroed);
 /* Gives a block back to a page that HEAP owns. */
 void cal__heap_free(struct cal__page *page, void *block);
@@ -165,7 +168,7 @@ CAL_INLINE void *cal__heap_quick(struct cal__heap *heap, unsigned size_class)
         return block;
     }
     struct cal__page *page = heap->bins[size_class].current;
-    if (page == NULL || page->free == NULL || heap->direct ||
+    if (page == NULL || page->free == NULL || ++heap->ticks >= CAL_TICKS || heap->direct ||
         heap->mode != atomic_load_explicit(&cal__heap_mode, memory_order_relaxed))
         return NULL;
     return cal__heap_take_list(heap, page);

@@ -3,6 +3,7 @@
 #include "lock.h"
 #include "options.h"
 #include "os.h"
+#include "place.h"
 #include "span.h"
 
 #define CACHED 16
@@ -12,13 +13,13 @@ static struct {
     struct cal__page *page;
     uint64_t expiry;
 } cache[CACHED];
-/* As a granule's number: the address would be a block's to a leak checker that looks for some. */
-static _Atomic uint64_t last_granule;
 static struct cal__huge_statistics counts;
 
+/* Whole granules, so that neighbours touch and the kernel keeps them as one mapping: the number of
+ * mappings is limited (vm.max_map_count). What is not touched costs no memory. */
 static size_t mapping_size(size_t size)
 {
-    return cal__round_up(size, cal__os_page_size());
+    return cal__round_up(size, CAL_GRANULE);
 }
 
 bool cal__huge_is_cached(const struct cal__page *page)
@@ -47,16 +48,35 @@ static struct cal__page *cache_take(size_t length, size_t alignment)
     return page;
 }
 
+/* Back to the kernel; false when it refuses. */
+static bool unmap_range(void *address, size_t length)
+{
+    bool done = cal__os_unmap(address, length);
+    if (done)
+        cal__place_unmapped(address, length >> CAL_GRANULE_SHIFT);
+    return done;
+}
+
 static void unmap(struct cal__page *page)
 {
     void *address = cal__page_start(page);
     size_t length = page->size;
     /* Out of the map first: from the moment it is unmapped the address may be somebody's. */
     cal__span_hide(page);
-    if (cal__os_unmap(address, length))
+    if (unmap_range(address, length))
         cal__span_unregister(page);
     else
         cal__span_donate(page, length, cal__os_purge(address, length));
+}
+
+/* A mapping that came to nothing: no page knows it yet. */
+static CAL_COLD void unmap_unused(void *address, size_t length)
+{
+    if (unmap_range(address, length))
+        return;
+    struct cal__page *page = cal__span_register(address, length);
+    if (page != NULL)
+        cal__span_donate(page, length, true);
 }
 
 bool cal__huge_purge(bool all)
@@ -81,14 +101,13 @@ bool cal__huge_purge(bool all)
     return any;
 }
 
-/* A mapping at or below the last one: neighbours share a kernel mapping and alignment is free. */
 static void *map(size_t length, size_t alignment)
 {
-    uintptr_t last = atomic_load_explicit(&last_granule, memory_order_relaxed) << CAL_GRANULE_SHIFT;
-    void *hint = last > length + alignment ? (void *)((last - length) & ~(alignment - 1)) : NULL;
+    size_t granules = length >> CAL_GRANULE_SHIFT;
+    void *hint = cal__place_hint(granules, alignment >> CAL_GRANULE_SHIFT);
     void *address = cal__os_map(length, alignment, hint);
-    if (address == NULL && (cal__huge_purge(true) | cal__span_unmap_all()))
-        address = cal__os_map(length, alignment, NULL);
+    if (address != NULL)
+        cal__place_mapped(hint, address, granules);
     return address;
 }
 
@@ -110,10 +129,9 @@ void *cal__huge_allocate(size_t size, size_t alignment, bool *zeroed)
             return NULL;
         page = cal__span_register(address, length);
         if (page == NULL) {
-            cal__os_unmap(address, length);
+            unmap_unused(address, length);
             return NULL;
         }
-        atomic_store_explicit(&last_granule, cal__granule_of(address), memory_order_relaxed);
         cal__lock_acquire(&lock);
     }
     counts.allocations++;
@@ -196,10 +214,9 @@ void *cal__huge_move(struct cal__page *page, size_t size)
     if (!based || !cal__os_move(old_address, old_length, length, address)) {
         if (based)
             cal__span_rebase(page, old_address);
-        cal__os_unmap(address, length);
+        unmap_unused(address, length);
         return NULL;
     }
-    atomic_store_explicit(&last_granule, cal__granule_of(address), memory_order_relaxed);
     resized(page, length);
     return address;
 }

@@ -15,7 +15,7 @@ static void add(_Atomic size_t *counter, size_t value)
 void *cal__run_allocate(size_t size, size_t alignment, bool *zeroed)
 {
     struct cal__page *page = cal__span_allocate(
-        cal__granules(size), cal__max(alignment >> CAL_GRANULE_SHIFT, 1), CAL_PAGE_RUN, true);
+        cal__granules(size), cal__max(alignment >> CAL_GRANULE_SHIFT, 1), CAL_PAGE_RUN, *zeroed);
     if (page == NULL)
         return NULL;
     *zeroed = page->zeroed;

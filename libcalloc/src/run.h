@@ -4,7 +4,8 @@
 
 #include "page.h"
 
-/* SIZE bytes, at most a few times CAL_RUN_MAX, aligned to ALIGNMENT. NULL when out of memory. */
+/* SIZE bytes, at most a few times CAL_RUN_MAX, aligned to ALIGNMENT. *ZEROED in: prefer memory that
+ * reads as zeros to memory that is backed already; out: whether it does. NULL when out of memory. */
 void *cal__run_allocate(size_t size, size_t alignment, bool *zeroed);
 void cal__run_free(struct cal__page *page);
 /* Grows or shrinks in place to hold SIZE bytes; false and unchanged when that is not possible. */

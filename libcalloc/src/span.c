@@ -5,6 +5,7 @@
 #include "metadata.h"
 #include "options.h"
 #include "os.h"
+#include "place.h"
 
 /* Bin i holds runs of i + 1 granules, the last one all that are longer. */
 #define BINS 64
@@ -39,8 +40,6 @@ static struct cal__page *newest;
 static struct chunk *chunks;
 static struct cal__page *unused_pages;
 static size_t segment_granules;
-/* As a granule's number: the address would be a block's to a leak checker that looks for some. */
-static uint64_t lowest_segment;
 
 _Static_assert(sizeof(struct chunk) == 4096, "a chunk of descriptors fills a kernel page");
 _Static_assert(BINS == SEGMENT, "the last bin holds the runs of segment size");
@@ -280,10 +279,7 @@ static bool grow(size_t granules, size_t alignment)
     }
     for (wanted = cal__max(wanted, granules); wanted >= granules;) {
         size_t bytes = wanted << CAL_GRANULE_SHIFT;
-        /* Next to the lowest segment, so that heaps stay contiguous and in the map's window. */
-        void *hint = lowest_segment > wanted
-                         ? (void *)((lowest_segment - wanted) << CAL_GRANULE_SHIFT)
-                         : NULL;
+        void *hint = cal__place_hint(wanted, alignment);
         void *address = cal__os_map(bytes, alignment << CAL_GRANULE_SHIFT, hint);
         if (address != NULL) {
             uint64_t first = cal__granule_of(address);
@@ -294,8 +290,7 @@ static bool grow(size_t granules, size_t alignment)
                 cal__os_unmap(address, bytes);
                 return false;
             }
-            if (lowest_segment == 0 || first < lowest_segment)
-                lowest_segment = first;
+            cal__place_mapped(hint, address, wanted);
             if (CAL_UNLIKELY(cal__annotating != CAL_ANNOTATE_NONE))
                 cal__annotate_region(address, bytes);
             segment_granules += wanted;
@@ -335,17 +330,14 @@ static size_t mapped_granules(const struct cal__page *page)
 struct cal__page *cal__span_allocate(size_t granules, size_t alignment, enum cal__page_kind kind,
                                      bool zeroed)
 {
-    for (int attempt = 0;; attempt++) {
-        cal__lock_acquire(&lock);
-        struct cal__page *page = allocate_locked(granules, alignment, zeroed);
-        if (page != NULL) {
-            page_reset(page, kind);
-            cal__map_set(page, page_first(page), mapped_granules(page));
-        }
-        cal__lock_release(&lock);
-        if (page != NULL || attempt == 1 || !cal__span_unmap_all())
-            return page;
+    cal__lock_acquire(&lock);
+    struct cal__page *page = allocate_locked(granules, alignment, zeroed);
+    if (page != NULL) {
+        page_reset(page, kind);
+        cal__map_set(page, page_first(page), mapped_granules(page));
     }
+    cal__lock_release(&lock);
+    return page;
 }
 
 void cal__span_release(struct cal__page *page)
@@ -497,6 +489,8 @@ static bool purge(enum purge_mode mode)
         bool unmapped =
             (mode == unmap_everything || granules >= SEGMENT) && cal__os_unmap(address, bytes);
         bool purged = !unmapped && !run->zeroed && cal__os_purge(address, bytes);
+        if (unmapped)
+            cal__place_unmapped(address, granules);
         cal__lock_acquire(&lock);
         if (unmapped) {
             segment_granules -= granules;

@@ -5,7 +5,7 @@
  * coalesced at once. Purged runs of segment size are unmapped, so address space is recycled too.
  *
  * Lock order, from the outside in: heap registry, heap, abandoned pages, huge cache, span,
- * metadata. */
+ * placement, metadata. */
 #ifndef CAL_SPAN_H
 #define CAL_SPAN_H
 

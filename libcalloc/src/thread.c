@@ -9,6 +9,7 @@
 #include "metadata.h"
 #include "options.h"
 #include "os.h"
+#include "place.h"
 #include "span.h"
 
 static struct cal__lock registry_lock;
@@ -194,6 +195,7 @@ static void heaps_unlock(bool in_child)
 static void unlock_all(bool in_child)
 {
     cal__metadata_unlock(in_child);
+    cal__place_unlock(in_child);
     cal__span_unlock(in_child);
     cal__merged_unlock(in_child);
     cal__huge_unlock(in_child);
@@ -218,6 +220,7 @@ static void before_fork(void)
     cal__huge_lock();
     cal__merged_lock();
     cal__span_lock();
+    cal__place_lock();
     cal__metadata_lock();
 }
 
@@ -261,7 +264,9 @@ static void after_fork_in_child(void)
         heap->thread = 0;
         heap->in_use = false;
     }
+    cal__annotate_begin();
     if (others)
         cal__span_walk(orphan, own);
+    cal__annotate_end();
     cal__hooks_fork_child();
 }
