@@ -37,8 +37,12 @@
 /* PTRDIFF_MAX is the largest object C can speak of; glibc refuses the same. */
 #define CAL_REQUEST_MAX ((size_t)PTRDIFF_MAX - CAL_GRANULE)
 
-/* User space ends below this on every 64-bit Linux unless a program asks for five-level paging. */
-#define CAL_ADDRESS_BITS 47
+/* User space ends below this unless a program asks for more (five-level paging, 52-bit arm64). */
+#if defined(__aarch64__)
+#    define CAL_ADDRESS_BITS 48
+#else
+#    define CAL_ADDRESS_BITS 47
+#endif
 
 _Static_assert(sizeof(void *) == 8, "libcalloc supports 64-bit systems only");
 _Static_assert(CAL_SLAB_MAX * 4 <= CAL_SLAB_LARGE_GRANULES * CAL_GRANULE,

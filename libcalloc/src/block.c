@@ -1,5 +1,6 @@
 #include "block.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "annotate.h"
@@ -252,36 +253,38 @@ static bool resize_in_slab(struct cal__page *page, void *block, size_t size)
     return slots <= page->capacity && cal__merged_resize(heap, page, block, (uint32_t)slots);
 }
 
-static bool resize_capacity(struct cal__page *page, void *block, size_t size)
+/* 0, -ENOMEM when there is no room, or why else it cannot be done. */
+static int resize_capacity(struct cal__page *page, void *block, size_t size)
 {
     if (size > CAL_REQUEST_MAX)
-        return false;
+        return -ENOMEM;
     if (page->kind == CAL_PAGE_SLAB) {
         bool merged = capacity_of(page, block) > page->block_size;
-        return (!merged && size <= page->block_size) || resize_in_slab(page, block, size);
+        bool fits = !merged && size <= page->block_size;
+        return fits || resize_in_slab(page, block, size) ? 0 : -ENOMEM;
     }
     if (page->kind == CAL_PAGE_RUN)
-        return cal__run_resize(page, size);
+        return cal__run_resize(page, size) ? 0 : -ENOMEM;
     return cal__huge_resize(page, size);
 }
 
-static bool resize(struct cal__page *page, void *block, size_t size)
+static int resize(struct cal__page *page, void *block, size_t size)
 {
     if (CAL_LIKELY(atomic_load_explicit(&cal__heap_mode, memory_order_relaxed) % 2 == 0))
         return resize_capacity(page, block, size);
     /* A tool is told of every block once; a change of size is a new block to it. */
     if (annotating())
-        return false;
+        return -EBUSY;
     size_t old_usable = usable_of(page, block);
-    if (!resize_capacity(page, block, size))
-        return false;
-    cal__hooks_resized(block, old_usable, size, usable_of(page, block));
-    return true;
+    int error = resize_capacity(page, block, size);
+    if (error == 0)
+        cal__hooks_resized(block, old_usable, size, usable_of(page, block));
+    return error;
 }
 
 bool cal__block_resize(void *block, size_t size, const char *what)
 {
-    return resize(page_of(block, what), block, size);
+    return resize(page_of(block, what), block, size) == 0;
 }
 
 /* True when staying where it is wastes too much or is not allowed. */
@@ -336,9 +339,10 @@ static CAL_NOINLINE void *reallocate_slow(void *block, size_t size)
 {
     struct cal__page *page = page_of(block, "invalid realloc");
     size_t usable = usable_of(page, block);
-    if (!should_move(page, size, usable) && resize(page, block, size))
+    int error = should_move(page, size, usable) ? -EBUSY : resize(page, block, size);
+    if (error == 0)
         return block;
-    if (page->kind == CAL_PAGE_HUGE && size > usable && size <= CAL_REQUEST_MAX && !annotating()) {
+    if (page->kind == CAL_PAGE_HUGE && error == -ENOMEM && size <= CAL_REQUEST_MAX) {
         void *moved = move_mapping(page, block, size);
         if (moved != NULL)
             return moved;

@@ -44,6 +44,7 @@ struct cal__heap {
     struct cal__page *_Atomic returned; /* pages that had a remote free after asking for notice */
 
     struct cal__heap *next; /* all heaps ever made, newest first */
+    struct cal__heap *next_unused;
     bool in_use;
 };
 

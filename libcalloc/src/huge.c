@@ -120,7 +120,7 @@ void *cal__huge_allocate(size_t size, size_t alignment, bool *zeroed)
     *zeroed = page == NULL;
     /* What it has too much goes back; if the kernel refuses, the program gets it. */
     if (page != NULL && page->size != length &&
-        cal__os_resize(cal__page_start(page), page->size, length))
+        cal__os_resize(cal__page_start(page), page->size, length) == 0)
         page->size = length;
     if (page == NULL) {
         cal__lock_release(&lock);
@@ -189,16 +189,21 @@ static void resized(struct cal__page *page, size_t length)
     cal__lock_release(&lock);
 }
 
-bool cal__huge_resize(struct cal__page *page, size_t size)
+int cal__huge_resize(struct cal__page *page, size_t size)
 {
     size_t length = mapping_size(size);
     if (length == page->size)
-        return true;
-    if (!cal__os_resize(cal__page_start(page), page->size, length))
+        return 0;
+    size_t old_length = page->size;
+    int error = cal__os_resize(cal__page_start(page), old_length, length);
+    if (error != 0)
         /* A refusal to shrink only means that the end stays. */
-        return length < page->size;
+        return length < old_length ? 0 : error;
     resized(page, length);
-    return true;
+    if (length < old_length)
+        cal__place_unmapped(cal__page_start(page) + length,
+                            (old_length - length) >> CAL_GRANULE_SHIFT);
+    return 0;
 }
 
 void *cal__huge_move(struct cal__page *page, size_t size)
@@ -218,6 +223,7 @@ void *cal__huge_move(struct cal__page *page, size_t size)
         return NULL;
     }
     resized(page, length);
+    cal__place_unmapped(old_address, old_length >> CAL_GRANULE_SHIFT);
     return address;
 }
 

@@ -11,8 +11,9 @@ void *cal__huge_allocate(size_t size, size_t alignment, bool *zeroed);
 void cal__huge_free(struct cal__page *page);
 /* True: already freed, and its mapping kept for re-use. */
 bool cal__huge_is_cached(const struct cal__page *page);
-/* Grows or shrinks without a change of address. */
-bool cal__huge_resize(struct cal__page *page, size_t size);
+/* Grows or shrinks without a change of address: 0; -ENOMEM when there is no room to grow; another
+ * negative errno when the kernel refuses for another reason, as it will a move. */
+int cal__huge_resize(struct cal__page *page, size_t size);
 /* Grows by moving the mapping, not the bytes. NULL and unchanged when that is not possible. */
 void *cal__huge_move(struct cal__page *page, size_t size);
 

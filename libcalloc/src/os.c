@@ -17,7 +17,9 @@ size_t cal__os_page_size(void)
     static _Atomic size_t known;
     size_t size = atomic_load_explicit(&known, memory_order_relaxed);
     if (size == 0) {
+        int saved = errno;
         size = getauxval(AT_PAGESZ);
+        errno = saved;
         if (size == 0)
             size = CAL_OS_PAGE;
         atomic_store_explicit(&known, size, memory_order_relaxed);
@@ -70,7 +72,15 @@ static int system_remap(void *address, size_t old_length, size_t new_length, voi
     void *result = destination == NULL ? mremap(address, old_length, new_length, 0)
                                        : mremap(address, old_length, new_length,
                                                 MREMAP_MAYMOVE | MREMAP_FIXED, destination);
-    return result == MAP_FAILED ? -errno : 0;
+    if (result != MAP_FAILED)
+        return 0;
+    int error = errno;
+    /* Kernels before 6.17 unmap the destination before they look whether they can move: put it back,
+     * unless it is still there. */
+    if (destination != NULL)
+        mmap(destination, new_length, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    return -error;
 }
 
 static const struct cal_source system_source = {
@@ -144,18 +154,18 @@ bool cal__os_purge(void *address, size_t size)
     return done;
 }
 
-bool cal__os_resize(void *address, size_t old_size, size_t new_size)
+int cal__os_resize(void *address, size_t old_size, size_t new_size)
 {
     int saved = errno;
-    bool done = cal__os_source()->remap(address, old_size, new_size, NULL) == 0;
+    int error = cal__os_source()->remap(address, old_size, new_size, NULL);
     errno = saved;
-    if (!done)
-        return false;
+    if (error != 0)
+        return error;
     if (new_size > old_size)
         count_mapped(new_size - old_size);
     else
         count_unmapped(old_size - new_size);
-    return true;
+    return 0;
 }
 
 bool cal__os_move(void *address, size_t old_size, size_t new_size, void *destination)
@@ -185,7 +195,9 @@ uint64_t cal__os_milliseconds(void)
     static _Atomic uint64_t calls;
     int known = atomic_load_explicit(&vdso, memory_order_relaxed);
     if (CAL_UNLIKELY(known == 0)) {
+        int saved = errno;
         known = getauxval(AT_SYSINFO_EHDR) != 0 ? 1 : 2;
+        errno = saved;
         atomic_store_explicit(&vdso, known, memory_order_relaxed);
     }
     struct timespec now;

@@ -16,8 +16,8 @@ void *cal__os_map(size_t size, size_t alignment, void *hint);
 bool cal__os_unmap(void *address, size_t size);
 /* True: physical memory given back, and the range reads as zeros. */
 bool cal__os_purge(void *address, size_t size);
-/* Resizes in place; false and unchanged when refused. */
-bool cal__os_resize(void *address, size_t old_size, size_t new_size);
+/* Resizes in place: 0, or a negative errno and nothing has changed. */
+int cal__os_resize(void *address, size_t old_size, size_t new_size);
 /* Moves a mapping onto DESTINATION, which must be a mapping of NEW_SIZE bytes. */
 bool cal__os_move(void *address, size_t old_size, size_t new_size, void *destination);
 

@@ -14,6 +14,7 @@
 
 static struct cal__lock registry_lock;
 static struct cal__heap *heaps;
+static struct cal__heap *unused_heaps;
 /* Serves threads that allocate after their heap was handed over. It is always in direct mode, so no
  * page names an owner, and all frees of its blocks are remote frees. */
 struct cal__heap cal__heap_late;
@@ -59,13 +60,23 @@ static void heap_link(struct cal__heap *heap)
 /* A heap that nobody uses, an old one if there is one. */
 static struct cal__heap *heap_find(void)
 {
-    for (struct cal__heap *heap = heaps; heap != NULL; heap = heap->next)
-        if (!heap->in_use)
-            return heap;
-    struct cal__heap *heap = first_heap.in_use ? cal__metadata_allocate(sizeof *heap) : &first_heap;
+    struct cal__heap *heap = unused_heaps;
+    if (heap != NULL) {
+        unused_heaps = heap->next_unused;
+        return heap;
+    }
+    heap = first_heap.in_use ? cal__metadata_allocate(sizeof *heap) : &first_heap;
     if (heap != NULL)
         heap_link(heap);
     return heap;
+}
+
+static void heap_put(struct cal__heap *heap)
+{
+    heap->thread = 0;
+    heap->in_use = false;
+    heap->next_unused = unused_heaps;
+    unused_heaps = heap;
 }
 
 struct cal__heap *cal__heap_late_enter(void)
@@ -125,8 +136,7 @@ static void thread_end(void *argument)
     cal__remote_abandon_all(heap);
     cal__annotate_end();
     cal__lock_acquire(&registry_lock);
-    heap->thread = 0;
-    heap->in_use = false;
+    heap_put(heap);
     cal__lock_release(&registry_lock);
 }
 
@@ -261,8 +271,7 @@ static void after_fork_in_child(void)
         memset(heap->free, 0, sizeof heap->free);
         memset(heap->bins, 0, sizeof heap->bins);
         atomic_store_explicit(&heap->returned, NULL, memory_order_relaxed);
-        heap->thread = 0;
-        heap->in_use = false;
+        heap_put(heap);
     }
     cal__annotate_begin();
     if (others)
