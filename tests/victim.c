@@ -128,6 +128,13 @@ VICTIM leak(void)
     hide = NULL;
 }
 
+VICTIM leak_large(void)
+{
+    char *block = make(3000001);
+    block[0] = 1;
+    hide = NULL;
+}
+
 VICTIM uninitialised_read(void)
 {
     char *block = make(32);
@@ -180,6 +187,7 @@ int main(int argc, char **argv)
                   ROW(use_after_free_large),
                   ROW(use_after_realloc),
                   ROW(leak),
+                  ROW(leak_large),
                   ROW(uninitialised_read),
                   ROW(uninitialised_after_reuse),
                   ROW(invalid_free),

@@ -129,7 +129,7 @@ static void *allocate_or_reclaim(struct cal__heap *heap, size_t size, size_t ali
 {
     bool wanted = *zeroed;
     void *block = allocate(heap, size, alignment, zeroed);
-    if (CAL_LIKELY(block != NULL) || !reclaim(heap))
+    if (CAL_LIKELY(block != NULL) || size >> CAL_ADDRESS_BITS != 0 || !reclaim(heap))
         return block;
     *zeroed = wanted;
     return allocate(heap, size, alignment, zeroed);

@@ -28,6 +28,7 @@ enum cal__page_kind {
 
 enum cal__page_list {
     CAL_LIST_NONE,
+    CAL_LIST_REFUSED,   /* FREE: the kernel refused to take its memory back */
     CAL_LIST_CURRENT,   /* the owner's heap allocates from it */
     CAL_LIST_PARTIAL,   /* queued: has free blocks */
     CAL_LIST_FULL,      /* set aside until `target` is reached or a remote free notifies */

@@ -14,8 +14,8 @@
 #define FIRST_SEGMENT ((size_t)16)
 #define SEGMENT       ((size_t)64)
 #define SEGMENT_MAX   ((size_t)1024)
-/* A purge that the kernel refused (locked memory, seccomp) is not tried again for this long. */
-#define REFUSED_DELAY 60000
+/* What one call purges at most before it goes back to its own work; the next one goes on. */
+#define PURGE_RUNS 64
 
 #define PAGES_PER_CHUNK 31
 
@@ -130,7 +130,30 @@ static void map_ends(struct cal__page *run, bool present)
         change(run, last, 1);
 }
 
-static void run_link(struct cal__page *run)
+/* The queue of dirty runs is in the order of their expiry: a run goes in behind OLDER, whose place it
+ * takes over or behind which it belongs; NULL: first. */
+static void queue_insert(struct cal__page *run, struct cal__page *older)
+{
+    run->older = older;
+    run->newer = older != NULL ? older->newer : oldest;
+    *(run->newer != NULL ? &run->newer->older : &newest) = run;
+    *(older != NULL ? &older->newer : &oldest) = run;
+}
+
+static void queue_remove(struct cal__page *run)
+{
+    *(run->newer != NULL ? &run->newer->older : &newest) = run->older;
+    *(run->older != NULL ? &run->older->newer : &oldest) = run->newer;
+}
+
+/* A dirty run that the kernel refused to take back (locked memory, seccomp) is in no queue: it is
+ * not tried again until memory is short. */
+static bool in_queue(const struct cal__page *run)
+{
+    return !run->zeroed && run->list != CAL_LIST_REFUSED;
+}
+
+static void run_link(struct cal__page *run, struct cal__page *older)
 {
     struct run_set *set = set_of(run);
     unsigned bin = bin_of(cal__page_granules(run));
@@ -143,15 +166,8 @@ static void run_link(struct cal__page *run)
     set->granules += cal__page_granules(run);
     set->runs++;
     run->kind = CAL_PAGE_FREE;
-    if (!run->zeroed) {
-        run->newer = NULL;
-        run->older = newest;
-        if (newest != NULL)
-            newest->newer = run;
-        else
-            oldest = run;
-        newest = run;
-    }
+    if (in_queue(run))
+        queue_insert(run, older);
     map_ends(run, true);
 }
 
@@ -168,39 +184,60 @@ static void run_unlink(struct cal__page *run)
     set->granules -= cal__page_granules(run);
     set->runs--;
     run->kind = CAL_PAGE_NONE;
-    if (!run->zeroed) {
-        if (run->newer != NULL)
-            run->newer->older = run->older;
-        else
-            newest = run->older;
-        if (run->older != NULL)
-            run->older->newer = run->newer;
-        else
-            oldest = run->newer;
-    }
+    if (in_queue(run))
+        queue_remove(run);
     map_ends(run, false);
 }
 
-/* Puts a run, whose map entries are cleared, among the free ones and joins it to its neighbours. */
+/* What a run that grows together keeps: the age of its largest part, and with it the place in the
+ * queue. So a small part that comes and goes does not keep a large one from being purged. */
+struct age {
+    size_t granules; /* of that part */
+    uint64_t expiry;
+    struct cal__page *older;
+    uint8_t list;
+};
+
+static void absorb(struct cal__page *part, struct age *age)
+{
+    /* The part that leaves the queue may be the one whose place was to be taken. */
+    if (age->older == part)
+        age->older = part->older;
+    if (cal__page_granules(part) > age->granules)
+        *age = (struct age){cal__page_granules(part), part->expiry,
+                            in_queue(part) ? part->older : NULL, part->list};
+    run_unlink(part);
+    page_delete(part);
+}
+
+static bool joins(const struct cal__page *run, const struct cal__page *neighbour)
+{
+    return neighbour != NULL && neighbour->kind == CAL_PAGE_FREE &&
+           neighbour->zeroed == run->zeroed;
+}
+
+/* Puts a run, whose map entries are cleared, among the free ones and joins it to its neighbours. Its
+ * expiry is the latest of all. */
 static void run_insert(struct cal__page *run)
 {
     uint64_t first = page_first(run);
     size_t granules = cal__page_granules(run);
+    struct age age = {granules, run->expiry, newest, run->list};
     struct cal__page *left = cal__map_find(first - 1);
-    if (left != NULL && left->kind == CAL_PAGE_FREE && left->zeroed == run->zeroed) {
-        run_unlink(left);
+    if (joins(run, left)) {
         first = page_first(left);
         granules += cal__page_granules(left);
-        page_delete(left);
+        absorb(left, &age);
     }
     struct cal__page *right = cal__map_find(first + granules);
-    if (right != NULL && right->kind == CAL_PAGE_FREE && right->zeroed == run->zeroed) {
-        run_unlink(right);
+    if (joins(run, right)) {
         granules += cal__page_granules(right);
-        page_delete(right);
+        absorb(right, &age);
     }
     page_set_range(run, first, granules);
-    run_link(run);
+    run->expiry = age.expiry;
+    run->list = age.list;
+    run_link(run, age.older);
 }
 
 /* Granules to skip at the start of RUN to reach a multiple of ALIGNMENT. */
@@ -235,6 +272,16 @@ static struct cal__page *run_find(const struct run_set *set, size_t granules, si
     return NULL;
 }
 
+static void leave_rest(const struct cal__page *run, struct cal__page *rest, uint64_t first,
+                       size_t granules, struct cal__page *older)
+{
+    rest->zeroed = run->zeroed;
+    rest->expiry = run->expiry;
+    rest->list = run->list;
+    page_set_range(rest, first, granules);
+    run_link(rest, older);
+}
+
 /* Cuts GRANULES granules out of a free run; what is left on both sides stays free. NULL and no
  * change when there are no descriptors for the rest. */
 static struct cal__page *run_cut(struct cal__page *run, size_t granules, size_t alignment)
@@ -250,20 +297,13 @@ static struct cal__page *run_cut(struct cal__page *run, size_t granules, size_t 
             page_delete(before);
         return NULL;
     }
+    struct cal__page *older = in_queue(run) ? run->older : NULL;
     run_unlink(run);
     page_set_range(run, first + head, granules);
-    if (before != NULL) {
-        before->zeroed = run->zeroed;
-        before->expiry = run->expiry;
-        page_set_range(before, first, head);
-        run_link(before);
-    }
-    if (after != NULL) {
-        after->zeroed = run->zeroed;
-        after->expiry = run->expiry;
-        page_set_range(after, first + head + granules, tail);
-        run_link(after);
-    }
+    if (before != NULL)
+        leave_rest(run, before, first, head, older);
+    if (after != NULL)
+        leave_rest(run, after, first + head + granules, tail, older);
     return run;
 }
 
@@ -296,6 +336,7 @@ static bool grow(size_t granules, size_t alignment)
             segment_granules += wanted;
             page_set_range(run, first, wanted);
             run->zeroed = true;
+            run->list = CAL_LIST_NONE;
             run_insert(run);
             return true;
         }
@@ -382,6 +423,7 @@ void cal__span_shrink(struct cal__page *page, size_t granules)
         atomic_store_explicit(&page->granules, (uint32_t)granules, memory_order_relaxed);
         page_set_range(rest, page_first(page) + granules, old - granules);
         rest->zeroed = false;
+        rest->list = CAL_LIST_NONE;
         rest->expiry = cal__os_milliseconds() + cal__options.purge_delay;
         run_insert(rest);
     }
@@ -466,6 +508,8 @@ static struct cal__page *purge_next(enum purge_mode mode, uint64_t now)
         return NULL;
     if (run == NULL && mode == unmap_everything && clean.nonempty != 0)
         run = clean.bin[__builtin_ctzll(clean.nonempty)];
+    if (run == NULL && mode == unmap_everything && dirty.nonempty != 0)
+        run = dirty.bin[__builtin_ctzll(dirty.nonempty)];
     if (run == NULL && mode == purge_dirty)
         run = clean.bin[BINS - 1];
     if (run != NULL)
@@ -477,7 +521,7 @@ static bool purge(enum purge_mode mode)
 {
     uint64_t now = cal__os_milliseconds();
     bool any = false;
-    for (;;) {
+    for (unsigned i = 0; mode != purge_expired || i < PURGE_RUNS; i++) {
         cal__lock_acquire(&lock);
         struct cal__page *run = purge_next(mode, now);
         cal__lock_release(&lock);
@@ -496,10 +540,8 @@ static bool purge(enum purge_mode mode)
             segment_granules -= granules;
             page_delete(run);
         } else {
-            if (purged)
-                run->zeroed = true;
-            else if (!run->zeroed)
-                run->expiry = now + REFUSED_DELAY;
+            run->zeroed |= purged;
+            run->list = run->zeroed ? CAL_LIST_NONE : CAL_LIST_REFUSED;
             run_insert(run);
         }
         cal__lock_release(&lock);
@@ -507,6 +549,7 @@ static bool purge(enum purge_mode mode)
             return any;
         any = true;
     }
+    return any;
 }
 
 static bool expired_locked(void)

@@ -81,7 +81,8 @@ bool is_zero(const void *block, size_t size);
 
 struct cal_statistics statistics(void);
 
-/* True when the library tells memcheck about blocks: it then adds a redzone to every request. */
+/* True when the library tells memcheck about blocks: it then adds a redzone to every request. The
+ * first call allocates. */
 bool test_is_annotated(void);
 /* What malloc_usable_size() and the statistics say of a request of SIZE bytes, up to the largest
  * slab block. */

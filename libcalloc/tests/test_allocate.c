@@ -35,7 +35,8 @@ static void sizes_around_each_class_border_are_aligned(void **state)
 
 static void large_and_huge_sizes_are_aligned(void **state)
 {
-    static const size_t sizes[] = {131072, 131073, 200000, 1 << 20, (1 << 20) + 1, 5000000};
+    static const size_t sizes[] = {131072,        131073,  200000,  1 << 20,
+                                   (1 << 20) + 1, 3000000, 5000000, 9000000};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         unsigned char *block = malloc(sizes[i]);
         assert_non_null(block);
@@ -157,8 +158,8 @@ static void powers_of_two_have_no_waste(void **state)
 
 static void calloc_zeroes_fresh_memory(void **state)
 {
-    static const size_t sizes[] = {1,    16,     17,     1000,    1024,   1025,
-                                   8192, 100000, 131073, 1 << 20, 3000000};
+    static const size_t sizes[] = {1,    16,     17,     1000,    1024,    1025,
+                                   8192, 100000, 131073, 1 << 20, 3000000, 9000000};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         void *block = calloc(1, sizes[i]);
         assert_non_null(block);
@@ -303,7 +304,7 @@ static void free_makes_memory_available_again(void **state)
         if (round == 0)
             mapped = statistics().os_memory_mapped;
     }
-    assert_int_equal(statistics().os_memory_mapped, mapped);
+    assert_true(statistics().os_memory_mapped <= mapped);
 }
 
 static void version_is_that_of_the_file(void **state)

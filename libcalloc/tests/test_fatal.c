@@ -128,17 +128,18 @@ static void interior_of_runs(void **state)
 {
     static const size_t offsets[] = {1, 16, 4096, 65536, 131072, 199999};
     interior_of(200000, offsets, 6);
+    interior_of(4000000, offsets, 6);
 }
 
 static void interior_of_mappings(void **state)
 {
-    static const size_t offsets[] = {1, 16, 4096, 65536, 1048576, 2999999};
-    interior_of(3000000, offsets, 6);
+    static const size_t offsets[] = {1, 16, 4096, 65536, 1048576, 8999999};
+    interior_of(9000000, offsets, 6);
 }
 
 static void free_huge_twice(void)
 {
-    void *block = malloc((size_t)2 << 20);
+    void *block = malloc((size_t)9 << 20);
     free(block);
     free(blame(block));
 }
@@ -159,7 +160,7 @@ static void free_unmapped(void)
 
 static void free_after_trim(void)
 {
-    void *block = malloc((size_t)2 << 20);
+    void *block = malloc((size_t)9 << 20);
     free(block);
     malloc_trim(0);
     free(blame(block));
@@ -196,7 +197,7 @@ static void free_slab_twice_then_allocate(void)
 /* The fast path does not look; the list shows it when it is taken. */
 static void double_free_is_seen_when_the_list_is_taken(void **state)
 {
-    static const size_t sizes[] = {1, 16, 48, 100, 1024, 1025, 4096, 8192, 20000, 131072};
+    static const size_t sizes[] = {1, 16, 48, 100, 1024, 1025, 4096, 8192, 20000, 131000};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         block_size = sizes[i];
         assert_dies_with("double free", free_slab_twice_then_allocate);
@@ -292,13 +293,13 @@ static void realloc_stack(void)
 
 static void realloc_interior(void)
 {
-    char *block = malloc(3000000);
+    char *block = malloc(9000000);
     require(realloc(blame(block + 65536), 100) == NULL);
 }
 
 static void realloc_cached(void)
 {
-    void *block = malloc(3000000);
+    void *block = malloc(9000000);
     free(block);
     require(realloc(blame(block), 100) == NULL);
 }

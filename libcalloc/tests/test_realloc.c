@@ -4,10 +4,10 @@
 #include "size_class.h"
 
 /* One size on each side of every border between kinds of pages and of many classes. */
-static const size_t sizes[] = {1,      16,     17,      100,     128,     129,     256,    257,
-                               512,    1000,   1024,    1025,    2048,    3000,    4096,   8192,
-                               8193,   16384,  30000,   65536,   65537,   131072,  131073, 300000,
-                               500000, 800000, 1048576, 1048577, 2000000, 4194304, 5000000};
+static const size_t sizes[] = {
+    1,      16,     17,     100,    128,     129,     256,     257,     512,     1000,   1024,
+    1025,   2048,   3000,   4096,   8192,    8193,    16384,   30000,   65536,   65537,  131072,
+    131073, 300000, 500000, 800000, 1048576, 1048577, 2000000, 4194304, 4194305, 9000000};
 enum { SIZES = sizeof sizes / sizeof sizes[0] };
 
 static void null_allocates(void **state)
@@ -113,6 +113,10 @@ static void neighbours_are_not_touched(void **state)
 /* A block that keeps more than half of its size stays, as that wastes nothing new. */
 static void a_small_shrink_stays_in_place(void **state)
 {
+    if (test_is_annotated()) {
+        print_message("under memcheck each resize moves, so that stale pointers are seen\n");
+        return;
+    }
     for (size_t i = 0; i < SIZES; i++) {
         if (sizes[i] < 16)
             continue;

@@ -72,12 +72,13 @@ static void mappings(void **state)
     free(block);
     assert_went_up(&before, 1, 1, (size_t)33 << 20, (size_t)33 << 20);
     malloc_trim(0);
-    assert_int_equal(statistics().os_memory_mapped, before.os_memory_mapped);
+    assert_true(statistics().os_memory_mapped <= before.os_memory_mapped);
 }
 
 static void resized_mappings_and_runs(void **state)
 {
-    static const size_t sizes[] = {140000, 300000, 900000, 2000000, 8000000, 3000000, 200000};
+    static const size_t sizes[] = {140000,  300000,  900000,  2000000,
+                                   9000000, 5000000, 3000000, 200000};
     struct cal_statistics before = statistics();
     void *block = NULL;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
@@ -244,7 +245,7 @@ static void mallinfo_says_the_same(void **state)
     void *huge = malloc((size_t)5 << 20);
     test_mallinfo2 more = mallinfo2();
     assert_int_equal(more.hblks, info.hblks + 1);
-    assert_in_range(more.hblkhd - info.hblkhd, (size_t)5 << 20, ((size_t)5 << 20) + 8192);
+    assert_in_range(more.hblkhd - info.hblkhd, (size_t)5 << 20, ((size_t)5 << 20) + 65536);
     assert_int_equal(more.uordblks - info.uordblks, charged_for(1000));
     assert_int_equal(info.uordblks + info.hblkhd, before.active_bytes);
     test_mallinfo old = old_mallinfo();
@@ -294,7 +295,7 @@ static void malloc_stats_prints_a_table(void **state)
 static void malloc_trim_says_whether_it_gave_back(void **state)
 {
     malloc_trim(0);
-    free(malloc((size_t)3 << 20));
+    free(malloc((size_t)9 << 20));
     size_t before = statistics().os_memory_mapped;
     assert_int_equal(malloc_trim(0), 1);
     assert_true(statistics().os_memory_mapped < before);

@@ -174,7 +174,8 @@ static void ended_threads_memory_is_used_again(void **state)
         join_thread(thread);
     }
     struct cal_statistics after = statistics();
-    assert_int_equal(after.os_memory_mapped, before.os_memory_mapped);
+    /* Less when a purge delay ended meanwhile. */
+    assert_true(after.os_memory_mapped <= before.os_memory_mapped);
     assert_int_equal(after.metadata_bytes, before.metadata_bytes);
     assert_int_equal(after.active_bytes, before.active_bytes);
 }
@@ -213,7 +214,7 @@ static void pages_of_ended_threads_are_adopted(void **state)
 static void *allocate_all_kinds(void *argument)
 {
     void **blocks = argument;
-    static const size_t sizes[] = {1, 100, 1024, 3000, 8192, 60000, 131072, 300000, 2000000};
+    static const size_t sizes[] = {1, 100, 1024, 3000, 8192, 60000, 131072, 300000, 5000000};
     for (size_t i = 0; i < 9; i++) {
         blocks[i] = malloc(sizes[i]);
         require(blocks[i] != NULL);
@@ -224,7 +225,7 @@ static void *allocate_all_kinds(void *argument)
 
 static void blocks_outlive_their_thread(void **state)
 {
-    static const size_t sizes[] = {1, 100, 1024, 3000, 8192, 60000, 131072, 300000, 2000000};
+    static const size_t sizes[] = {1, 100, 1024, 3000, 8192, 60000, 131072, 300000, 5000000};
     warm_up_threads(1);
     struct cal_statistics before = statistics();
     for (int round = 0; round < 20; round++) {
@@ -291,7 +292,8 @@ static void thread_local_destructors_may_allocate(void **state)
     }
     struct cal_statistics after = statistics();
     assert_int_equal(after.active_allocations, before.active_allocations);
-    assert_int_equal(after.os_memory_mapped, before.os_memory_mapped);
+    /* Less when a purge delay ended meanwhile. */
+    assert_true(after.os_memory_mapped <= before.os_memory_mapped);
     assert_int_equal(after.metadata_bytes, before.metadata_bytes);
     for (int i = 0; i < 3; i++)
         pthread_key_delete(keys[i]);

@@ -1,0 +1,14 @@
+/* What the add-on for tests tells the program that it was preloaded into. */
+#ifndef CAL_TEST_ADDON_H
+#define CAL_TEST_ADDON_H
+
+#include <stddef.h>
+
+struct addon_counts {
+    void *first_block;
+    size_t allocated, freed, resized;
+};
+
+struct addon_counts addon_counts(void);
+
+#endif
