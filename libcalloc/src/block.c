@@ -259,8 +259,10 @@ static int resize_capacity(struct cal__page *page, void *block, size_t size)
     if (size > CAL_REQUEST_MAX)
         return -ENOMEM;
     if (page->kind == CAL_PAGE_SLAB) {
-        bool merged = capacity_of(page, block) > page->block_size;
-        bool fits = !merged && size <= page->block_size;
+        /* Only the owner can change how many slots a block has; others may use what it has. */
+        size_t capacity = capacity_of(page, block);
+        bool fixed = capacity <= page->block_size || cal__page_heap(page) != cal__thread_heap;
+        bool fits = fixed && size <= capacity;
         return fits || resize_in_slab(page, block, size) ? 0 : -ENOMEM;
     }
     if (page->kind == CAL_PAGE_RUN)

@@ -157,6 +157,8 @@ bool cal__os_purge(void *address, size_t size)
 int cal__os_resize(void *address, size_t old_size, size_t new_size)
 {
     int saved = errno;
+    if (CAL_UNLIKELY(cal__annotating != CAL_ANNOTATE_NONE) && new_size < old_size)
+        cal__annotate_forget((char *)address + new_size, old_size - new_size);
     int error = cal__os_source()->remap(address, old_size, new_size, NULL);
     errno = saved;
     if (error != 0)

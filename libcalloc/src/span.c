@@ -203,7 +203,10 @@ static void absorb(struct cal__page *part, struct age *age)
     /* The part that leaves the queue may be the one whose place was to be taken. */
     if (age->older == part)
         age->older = part->older;
-    if (cal__page_granules(part) > age->granules)
+    /* A part that was refused says nothing of the others. */
+    bool refused = part->list == CAL_LIST_REFUSED;
+    bool larger = cal__page_granules(part) > age->granules;
+    if (age->list == CAL_LIST_REFUSED ? !refused || larger : !refused && larger)
         *age = (struct age){cal__page_granules(part), part->expiry,
                             in_queue(part) ? part->older : NULL, part->list};
     run_unlink(part);
@@ -216,8 +219,8 @@ static bool joins(const struct cal__page *run, const struct cal__page *neighbour
            neighbour->zeroed == run->zeroed;
 }
 
-/* Puts a run, whose map entries are cleared, among the free ones and joins it to its neighbours. Its
- * expiry is the latest of all. */
+/* Puts a run, whose map entries are cleared, among the free ones and joins it to its neighbours. If
+ * it is not joined its expiry is the latest of all. */
 static void run_insert(struct cal__page *run)
 {
     uint64_t first = page_first(run);
@@ -512,6 +515,9 @@ static struct cal__page *purge_next(enum purge_mode mode, uint64_t now)
         run = dirty.bin[__builtin_ctzll(dirty.nonempty)];
     if (run == NULL && mode == purge_dirty)
         run = clean.bin[BINS - 1];
+    /* Last what was refused before: if it is again, there is nothing more to do. */
+    if (run == NULL && mode == purge_dirty && dirty.nonempty != 0)
+        run = dirty.bin[__builtin_ctzll(dirty.nonempty)];
     if (run != NULL)
         run_unlink(run);
     return run;
