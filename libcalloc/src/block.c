@@ -120,7 +120,9 @@ static CAL_COLD bool reclaim(struct cal__heap *heap)
 {
     if (heap != NULL)
         cal__heap_collect(heap);
-    return cal__huge_purge(true) | cal__span_unmap_all();
+    bool mappings = cal__huge_purge(true);
+    bool runs = cal__span_unmap_all();
+    return mappings || runs;
 }
 
 /* With memory that is free in another shape, if there is no other. */

@@ -84,8 +84,9 @@ CAL_EXPORT int cal_trim(void)
     if (heap != &cal__heap_empty)
         cal__heap_collect(heap);
     cal__annotate_end();
-    /* Both, whatever the first found. */
-    return cal__huge_purge(true) | cal__span_purge_all();
+    int mappings = cal__huge_purge(true);
+    int runs = cal__span_purge_all();
+    return mappings || runs;
 }
 
 CAL_EXPORT const char *cal_version(void)

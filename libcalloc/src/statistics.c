@@ -5,8 +5,10 @@
 #include <calloc/calloc.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "annotate.h"
@@ -137,6 +139,7 @@ void cal__statistics_print(int descriptor)
 /* Where the table goes: standard error as it was at the start, because many programs close theirs
  * before destructors run. -1 when no table is wanted. */
 static int table_descriptor = -1;
+static struct stat table_file;
 
 static bool table_wanted(void)
 {
@@ -144,11 +147,22 @@ static bool table_wanted(void)
     return wanted == 1 || (wanted > 1 && wanted == (uint64_t)getpid());
 }
 
+/* Programs that close all they do not know may have opened something else since. */
+static bool is_table(int descriptor)
+{
+    struct stat file;
+    return descriptor >= 0 && fstat(descriptor, &file) == 0 && file.st_dev == table_file.st_dev &&
+           file.st_ino == table_file.st_ino;
+}
+
 __attribute__((constructor)) static void at_start(void)
 {
+    /* Most processes have no options, and should pay nothing for the question. */
+    if (getenv("CALLOC_OPTIONS") == NULL)
+        return;
     /* Options are read with the first allocation, if there was none yet. */
     cal__heap_get();
-    if (table_wanted())
+    if (table_wanted() && fstat(STDERR_FILENO, &table_file) == 0)
         table_descriptor = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 64);
 }
 
@@ -159,6 +173,10 @@ __attribute__((destructor)) static void at_exit(void)
     if (heap != &cal__heap_empty && cal__annotating == CAL_ANNOTATE_NONE)
         cal__heap_check(heap);
     /* A forked child has the descriptor, but not always the wish. */
-    if (table_descriptor >= 0 && table_wanted())
+    if (table_descriptor < 0 || !table_wanted())
+        return;
+    if (is_table(table_descriptor))
         cal__statistics_print(table_descriptor);
+    else if (is_table(STDERR_FILENO))
+        cal__statistics_print(STDERR_FILENO);
 }
