@@ -29,7 +29,7 @@ int main(void)
 {
     void *small = cal_allocate(100);
     void *large = cal_allocate(300000);
-    void *huge = cal_allocate(3000000);
+    void *huge = cal_allocate(8000000);
 
     struct sum sum = {{0}, {0}};
     size_t bytes = 0;
@@ -48,5 +48,5 @@ int main(void)
     cal_deallocate(small);
     cal_deallocate(large);
     cal_deallocate(huge);
-    return bytes >= 100 + 300000 + 3000000 ? 0 : 1;
+    return bytes >= 100 + 300000 + 8000000 ? 0 : 1;
 }

@@ -45,6 +45,7 @@
 #endif
 
 _Static_assert(sizeof(void *) == 8, "libcalloc supports 64-bit systems only");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "and little-endian ones");
 _Static_assert(CAL_SLAB_MAX * 4 <= CAL_SLAB_LARGE_GRANULES * CAL_GRANULE,
                "the largest slab holds at least four blocks");
 _Static_assert(CAL_SLAB_SMALL_MAX * 8 <= CAL_GRANULE, "a small slab holds at least eight blocks");

@@ -44,8 +44,8 @@ CAL_INLINE void *cal__allocate_or(size_t size, void *(*slow)(size_t size))
     return CAL_LIKELY(block != NULL) ? block : slow(size);
 }
 
-/* Twenty-one instructions: six to find the page, five that prove that it is this granule's and
- * this thread's, four that BLOCK starts a block, five to push and count. */
+/* Twenty-two instructions with the return: seven to find the page, five that prove that it is this
+ * granule's and this thread's, four that BLOCK starts a block that was cut, five to push and count. */
 CAL_INLINE void cal__free(void *block)
 {
     uint64_t granule = cal__granule_of(block);

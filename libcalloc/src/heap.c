@@ -13,9 +13,9 @@ _Atomic unsigned cal__heap_mode;
 
 void cal__page_set_target(struct cal__page *page, uint32_t target)
 {
-    uint32_t used = cal__page_used(page);
-    page->target = target;
-    page->countdown = used - target;
+    /* The halves are in memory order on little-endian machines, the only ones supported. */
+    uint32_t countdown = cal__page_used(page) - target;
+    __atomic_store_n(&page->counts, (uint64_t)target << 32 | countdown, __ATOMIC_RELAXED);
 }
 
 void cal__page_set_carved(struct cal__page *page, uint32_t blocks)

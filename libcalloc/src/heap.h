@@ -4,11 +4,12 @@
  * a heap in direct mode. "Not initialised", "list empty" and "somebody observes" are therefore
  * the same branch of the fast path.
  *
- *   malloc  pops heap->free[class]                                        allocate.h
- *   free    pushes page->free, decrements page->countdown                 allocate.h
+ *   malloc  pops heap->free[class]                                        block.h
+ *   free    pushes page->free, decrements page->countdown                 block.h
  *   refill  moves page->free (or remote frees, or freshly cut blocks) to heap->free[class]
  *
- * Everything in a heap belongs to its thread, but `lock`, `returned` and `mode`. */
+ * Everything in a heap belongs to its thread, but `lock` and `returned`, and `next`, `next_unused`,
+ * `in_use` and `thread`, which are under the lock of the registry. */
 #ifndef CAL_HEAP_H
 #define CAL_HEAP_H
 

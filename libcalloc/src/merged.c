@@ -47,9 +47,9 @@ void cal__merged_release(struct cal__page *page)
     cal__lock_release(&lock);
 }
 
-static bool bit(const struct cal__page *page, uint32_t slot)
+/* Walks look at pages whose owner may release the bitmap meanwhile; it stays readable. */
+static bool bit(const _Atomic uint64_t *word, uint32_t slot)
 {
-    _Atomic uint64_t *word = atomic_load_explicit(&page->merged, memory_order_acquire);
     return (atomic_load_explicit(&word[slot / 64], memory_order_relaxed) >> (slot % 64)) & 1;
 }
 
@@ -64,15 +64,16 @@ static void set_bit(struct cal__page *page, uint32_t slot, bool value)
 
 bool cal__merged_inside(const struct cal__page *page, uint32_t slot)
 {
-    return atomic_load_explicit(&page->merged, memory_order_acquire) != NULL && bit(page, slot);
+    const _Atomic uint64_t *word = atomic_load_explicit(&page->merged, memory_order_acquire);
+    return word != NULL && bit(word, slot);
 }
 
 uint32_t cal__merged_slots(const struct cal__page *page, uint32_t slot)
 {
+    const _Atomic uint64_t *word = atomic_load_explicit(&page->merged, memory_order_acquire);
+    uint32_t capacity = cal__min(page->capacity, BITMAP_WORDS * 64);
     uint32_t slots = 1;
-    if (atomic_load_explicit(&page->merged, memory_order_acquire) == NULL)
-        return slots;
-    while (slot + slots < page->capacity && bit(page, slot + slots))
+    while (word != NULL && slot + slots < capacity && bit(word, slot + slots))
         slots++;
     return slots;
 }

@@ -45,10 +45,16 @@ struct cal__page {
     _Atomic uint64_t tag;    /* number of the first granule */
     _Atomic uintptr_t owner; /* thread pointer of the thread whose frees may take the fast path */
     void *free;              /* blocks freed by the owner, linked through their first word */
-    uint32_t countdown;      /* see above */
-    uint32_t factor;         /* with `limit`: which offsets start a block (size_class.h) */
+    /* See above. A new target is one store of both, so that a fork between two cannot tear them. */
+    union {
+        struct {
+            uint32_t countdown;
+            uint32_t target;
+        };
+        uint64_t counts;
+    };
+    uint32_t factor; /* with `limit`: which offsets start a block (size_class.h) */
     uint32_t limit;
-    uint32_t target;         /* see above */
     uint32_t block_size;     /* bytes */
     _Atomic uint32_t carved; /* blocks cut so far; written by the owner */
     uint32_t capacity;       /* blocks that fit */

@@ -16,7 +16,7 @@ struct hole {
 static struct cal__lock lock;
 static struct hole holes[HOLES];
 static unsigned count;
-/* Below it nothing was ever mapped. Numbers of granules, here and above, and not addresses: those
+/* Where the next mapping is asked for when no hole serves: below it. Numbers of granules, here and above, and not addresses: those
  * would be a block's to a leak checker that looks for some. */
 static uint64_t frontier;
 

@@ -4,8 +4,8 @@
  * delay is over) and clean ones (read as zeros, cost nothing). Neighbours in the same set are
  * coalesced at once. Purged runs of segment size are unmapped, so address space is recycled too.
  *
- * Lock order, from the outside in: heap registry, heap, abandoned pages, huge cache, span,
- * placement, metadata. */
+ * Lock order, from the outside in: start, hooks, heap registry, late heap, heap, abandoned pages,
+ * huge cache, merged bitmaps, span, placement, metadata. */
 #ifndef CAL_SPAN_H
 #define CAL_SPAN_H
 

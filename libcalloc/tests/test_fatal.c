@@ -124,6 +124,28 @@ static void interior_of_slab_blocks(void **state)
     interior_of(131072, beyond_a_granule, 4);
 }
 
+static void free_slot_without_block(void)
+{
+    char *block = malloc(block_size);
+    char *slab = (char *)((uintptr_t)block & ~(uintptr_t)65535);
+    free(blame(slab + offset));
+}
+
+/* Slots that were never handed out, and the rest behind the last one, which is a multiple of the
+ * block size as well: 1365 blocks of 48 bytes fill 65520 bytes. */
+static void slots_that_were_never_blocks(void **state)
+{
+    static const size_t cases[][2] = {{944, 60 * 944}, {944, 68 * 944}, {48, 65520},
+                                      {3072, 61440},   {8192, 57344},   {4096, 61440},
+                                      {720, 90 * 720}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        /* Under memcheck a redzone is part of the block. */
+        block_size = cases[i][0] - (test_is_annotated() ? 16 : 0);
+        offset = cases[i][1];
+        assert_dies_with("invalid free", free_slot_without_block);
+    }
+}
+
 static void interior_of_runs(void **state)
 {
     static const size_t offsets[] = {1, 16, 4096, 65536, 131072, 199999};
@@ -369,6 +391,7 @@ int main(void)
         cmocka_unit_test(any_64_bit_value),
         cmocka_unit_test(addresses_that_differ_in_one_high_bit),
         cmocka_unit_test(interior_of_slab_blocks),
+        cmocka_unit_test(slots_that_were_never_blocks),
         cmocka_unit_test(interior_of_runs),
         cmocka_unit_test(interior_of_mappings),
         cmocka_unit_test(double_free_of_a_kept_mapping),

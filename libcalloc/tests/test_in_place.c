@@ -93,6 +93,10 @@ static void a_block_grows_over_free_neighbours(void **state)
     struct cal_statistics now = statistics();
     assert_int_equal(now.active_bytes, before.active_bytes);
     assert_int_equal(now.active_allocations, before.active_allocations - 4);
+    /* Bytes that came by growing were allocated, if not as blocks. */
+    assert_int_equal(now.total_allocated, before.total_allocated + 2048);
+    assert_int_equal(now.total_freed, before.total_freed + 2048);
+    assert_int_equal(now.allocations, before.allocations);
     free(row[10]);
     for (size_t i = 0; i < 10; i++)
         free(row[i]);

@@ -195,9 +195,8 @@ static void work_without_refusals(void **state)
     assert_int_equal(work.nulls, 0);
     /* The work is worth something only if it needs every kind of request. */
     assert_true(maps > before[0] && unmaps > before[1]);
-    assert_true(purges > before[2]);
-    /* Under memcheck blocks are resized by copying. */
-    assert_true(test_is_annotated() || remaps > before[3]);
+    /* Under memcheck blocks are resized by copying, and all memory is then in whole segments. */
+    assert_true(test_is_annotated() || (purges > before[2] && remaps > before[3]));
 }
 
 /* Bytes that neither the program has nor the allocator could hand out. */

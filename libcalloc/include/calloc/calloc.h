@@ -24,7 +24,8 @@ extern "C" {
 
 /* A block of at least `size` bytes with unspecified contents, aligned to 16, valid until it is
  * given to cal_deallocate() or cal_reallocate(). NULL for `size` 0 (errno unchanged), and with
- * ENOMEM when memory is short or `size` exceeds PTRDIFF_MAX. */
+ * ENOMEM when memory is short or `size` is within 64 KiB of PTRDIFF_MAX
+ * or beyond. */
 CAL_MALLOC void *cal_allocate(size_t size);
 
 /* The same, reading as zeros. */

@@ -29,7 +29,9 @@ extern "C" {
 #define CAL_HOOKS_VERSION 1
 
 /* Role source (exclusive): where address space comes from. Sizes are in bytes and multiples of
- * the kernel's page size; called from any thread, with locks of the allocator held. */
+ * the kernel's page size; called from any thread, with locks of the allocator held. What is given
+ * back or purged may be a part of what one `map` returned, or span several that are neighbours, and
+ * with a source registered late it may be memory that the kernel's own source mapped. */
 struct cal_source {
     size_t size; /* sizeof(struct cal_source) */
 
@@ -38,7 +40,8 @@ struct cal_source {
      * (-1: any). NULL when there is none. */
     void *(*map)(size_t length, size_t alignment, void *hint, int node);
 
-    /* Gives memory back. 0, or a negative errno: the memory then stays mapped and is used again. */
+    /* Gives memory back. 0, or a negative errno: the memory then stays mapped, and the allocator uses
+     * it again, but for mappings it gave up half-made because something else failed too. */
     int (*unmap)(void *address, size_t length);
 
     /* Gives the physical memory back and keeps the addresses. 0: the memory now reads as zeros;
@@ -50,7 +53,7 @@ struct cal_source {
      * nothing has changed. */
     int (*remap)(void *address, size_t old_length, size_t new_length, void *destination);
 
-    /* The NUMA node the calling thread runs on, or -1. May be NULL. */
+    /* The NUMA node the calling thread runs on, or -1. May be NULL. Not called yet. */
     int (*node)(void);
 };
 
@@ -99,8 +102,8 @@ struct cal_hooks {
  * another running thread does once it has used up the free blocks it holds at hand.
  * 0; -EINVAL: the table is malformed, of another version, or asks for a role the core does not
  * know; -EEXIST: it is registered already; -EBUSY: another add-on has the exclusive role;
- * -ENOSPC: eight are registered. Every refusal but -EEXIST prints one line that names both
- * add-ons. Thread-safe; not to be called from a hook. */
+ * -ENOSPC: eight are registered. A refusal of a table that has a name, but -EEXIST,
+ * prints one line with that name and, where there is one, the name of the add-on in the way. Thread-safe; not to be called from a hook. */
 int cal_hooks_register(const struct cal_hooks *hooks);
 
 /* Takes a table out again. 0; -ENOENT: it is not registered; -EBUSY: it plays the role source,
