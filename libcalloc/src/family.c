@@ -72,7 +72,7 @@ CAL_EXPORT void *calloc(size_t count, size_t size)
 CAL_EXPORT void *realloc(void *block, size_t size)
 {
     if (block == NULL)
-        return malloc(size);
+        return cal__allocate_or(size, malloc_slow);
     if (CAL_UNLIKELY(size == 0)) {
         cal__free(block);
         return NULL;
@@ -80,6 +80,8 @@ CAL_EXPORT void *realloc(void *block, size_t size)
     return or_enomem(cal__block_reallocate(block, size));
 }
 
+/* Through the dynamic linker, as in glibc: a program that brings malloc, free and realloc of its own
+ * but not this must get a block of its own back. */
 CAL_EXPORT void *reallocarray(void *block, size_t count, size_t size)
 {
     size_t bytes;
