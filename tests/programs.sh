@@ -12,7 +12,7 @@ library=$(readlink -f -- "$1")
 shift
 script=$(readlink -f -- "${BASH_SOURCE[0]}")
 here=${script%/*}/programs
-table=(bash coreutils find sort xz gcc g++ git sqlite perl ruby node java redis python
+table=(bash coreutils find sort xz gcc g++ git sqlite perl ruby java redis python
     python-malloc)
 long_table=(python-suite)
 export LC_ALL=C.UTF-8 TZ=UTC
@@ -121,8 +121,8 @@ run_git() {
 
 run_sqlite() {
     needs sqlite3 sqlite3
-    sqlite3 :memory: <"$here/workload.sql"
-    sqlite3 file.db <"$here/workload.sql"
+    sqlite3 :memory: <"$here/queries.sql"
+    sqlite3 file.db <"$here/queries.sql"
     sqlite3 file.db 'pragma integrity_check' .dump | sha256sum
 }
 
@@ -134,11 +134,6 @@ run_perl() {
 run_ruby() {
     needs ruby ruby
     ruby "$here/threads.rb"
-}
-
-run_node() {
-    needs nodejs node
-    node "$here/workers.js"
 }
 
 run_java() {

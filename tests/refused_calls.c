@@ -2,9 +2,8 @@
  * process has started.
  *
  *   CALLS    others    all but the allocator's own calls and those that this program needs
- *            openssh   the same, by the rules of OpenSSH's sandbox: an mmap with any flag but
- *                      private, anonymous and fixed is EINVAL, and so is a mapping that can be
- *                      executed
+ *            openssh   the same with fewer flags for mmap, private, anonymous and fixed alone, as
+ *                      in the sandbox of OpenSSH
  *            madvise, mremap, munmap, futex, mmap
  *                      that call itself, besides the others
  *   ANSWER   EPERM, EINVAL, ENOSYS or kill

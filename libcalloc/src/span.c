@@ -312,7 +312,36 @@ static struct cal__page *run_cut(struct cal__page *run, size_t granules, size_t 
 
 /* Segments. */
 
-/* Maps at least GRANULES granules, contiguous, as a clean free run. */
+/* Maps GRANULES granules, the first a multiple of ALIGNMENT, as a clean free run. */
+static bool map_segment(size_t granules, size_t alignment)
+{
+    /* For tools there is something forbidden before the first block, as there is before others. */
+    size_t guard = CAL_UNLIKELY(cal__annotating != CAL_ANNOTATE_NONE) ? alignment : 0;
+    size_t whole = granules + guard;
+    size_t bytes = whole << CAL_GRANULE_SHIFT;
+    void *hint = cal__place_hint(whole, alignment);
+    void *address = cal__os_map(bytes, alignment << CAL_GRANULE_SHIFT, hint);
+    if (address == NULL)
+        return false;
+    cal__place_mapped(hint, address, whole);
+    uint64_t first = cal__granule_of(address) + guard;
+    struct cal__page *run = cal__map_reserve(first, granules) ? page_new() : NULL;
+    if (run == NULL) {
+        if (cal__os_unmap(address, bytes))
+            cal__place_unmapped(address, whole);
+        return false;
+    }
+    if (CAL_UNLIKELY(guard != 0))
+        cal__annotate_region(address, bytes);
+    segment_granules += granules;
+    page_set_range(run, first, granules);
+    run->zeroed = true;
+    run->list = CAL_LIST_NONE;
+    run_insert(run);
+    return true;
+}
+
+/* Maps at least GRANULES granules, contiguous, more if there is more. */
 static bool grow(size_t granules, size_t alignment)
 {
     size_t wanted = FIRST_SEGMENT;
@@ -320,34 +349,12 @@ static bool grow(size_t granules, size_t alignment)
         wanted = cal__max(SEGMENT, cal__min(segment_granules / 8, SEGMENT_MAX));
         wanted = cal__round_up(wanted, SEGMENT / 2);
     }
-    for (wanted = cal__max(wanted, granules); wanted >= granules;) {
-        size_t bytes = wanted << CAL_GRANULE_SHIFT;
-        void *hint = cal__place_hint(wanted, alignment);
-        void *address = cal__os_map(bytes, alignment << CAL_GRANULE_SHIFT, hint);
-        if (address != NULL) {
-            uint64_t first = cal__granule_of(address);
-            struct cal__page *run = NULL;
-            if (cal__map_reserve(first, wanted))
-                run = page_new();
-            if (run == NULL) {
-                cal__os_unmap(address, bytes);
-                return false;
-            }
-            cal__place_mapped(hint, address, wanted);
-            if (CAL_UNLIKELY(cal__annotating != CAL_ANNOTATE_NONE))
-                cal__annotate_region(address, bytes);
-            segment_granules += wanted;
-            page_set_range(run, first, wanted);
-            run->zeroed = true;
-            run->list = CAL_LIST_NONE;
-            run_insert(run);
-            return true;
-        }
+    for (wanted = cal__max(wanted, granules); !map_segment(wanted, alignment);) {
         if (wanted == granules)
             return false;
         wanted = cal__max(wanted / 2, granules);
     }
-    return false;
+    return true;
 }
 
 static struct cal__page *allocate_locked(size_t granules, size_t alignment, bool zeroed)
