@@ -250,13 +250,13 @@ void cal__hooks_fork_prepare(void)
 
 void cal__hooks_fork_parent(void)
 {
-    cal__lock_release(&lock);
+    cal__lock_release_after_fork(&lock, false);
     tell_fork_parent();
 }
 
 void cal__hooks_fork_child(void)
 {
-    cal__lock_reset(&lock);
+    cal__lock_release_after_fork(&lock, true);
     tell_fork_child();
 }
 

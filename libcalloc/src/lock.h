@@ -32,10 +32,13 @@ CAL_INLINE void cal__lock_release(struct cal__lock *lock)
         cal__lock_wake(lock);
 }
 
-/* Only for the child of a fork, where whoever held the lock no longer exists. */
-CAL_INLINE void cal__lock_reset(struct cal__lock *lock)
+/* Releases a lock that was taken before a fork. In the child whoever waits for it no longer exists. */
+CAL_INLINE void cal__lock_release_after_fork(struct cal__lock *lock, bool in_child)
 {
-    atomic_store_explicit(&lock->state, 0, memory_order_relaxed);
+    if (in_child)
+        atomic_store_explicit(&lock->state, 0, memory_order_relaxed);
+    else
+        cal__lock_release(lock);
 }
 
 #endif

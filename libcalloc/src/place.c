@@ -116,8 +116,5 @@ void cal__place_lock(void)
 
 void cal__place_unlock(bool in_child)
 {
-    if (in_child)
-        cal__lock_reset(&lock);
-    else
-        cal__lock_release(&lock);
+    cal__lock_release_after_fork(&lock, in_child);
 }

@@ -267,8 +267,5 @@ void cal__remote_lock(void)
 
 void cal__remote_unlock(bool in_child)
 {
-    if (in_child)
-        cal__lock_reset(&abandoned_lock);
-    else
-        cal__lock_release(&abandoned_lock);
+    cal__lock_release_after_fork(&abandoned_lock, in_child);
 }

@@ -315,8 +315,8 @@ static struct cal__page *run_cut(struct cal__page *run, size_t granules, size_t 
 /* Maps GRANULES granules, the first a multiple of ALIGNMENT, as a clean free run. */
 static bool map_segment(size_t granules, size_t alignment)
 {
-    /* For tools there is something forbidden before the first block, as there is before others. */
-    size_t guard = CAL_UNLIKELY(cal__annotating != CAL_ANNOTATE_NONE) ? alignment : 0;
+    /* AddressSanitizer knows nothing of the bytes before the first block but what we say of them. */
+    size_t guard = CAL_UNLIKELY(cal__annotating == CAL_ANNOTATE_ASAN) ? alignment : 0;
     size_t whole = granules + guard;
     size_t bytes = whole << CAL_GRANULE_SHIFT;
     void *hint = cal__place_hint(whole, alignment);
@@ -331,7 +331,7 @@ static bool map_segment(size_t granules, size_t alignment)
             cal__place_unmapped(address, whole);
         return false;
     }
-    if (CAL_UNLIKELY(guard != 0))
+    if (CAL_UNLIKELY(cal__annotating != CAL_ANNOTATE_NONE))
         cal__annotate_region(address, bytes);
     segment_granules += granules;
     page_set_range(run, first, granules);
@@ -543,8 +543,9 @@ static bool purge(enum purge_mode mode)
         size_t granules = cal__page_granules(run);
         size_t bytes = granules << CAL_GRANULE_SHIFT;
         void *address = cal__page_start(run);
-        bool unmapped =
-            (mode == unmap_everything || granules >= SEGMENT) && cal__os_unmap(address, bytes);
+        /* Under AddressSanitizer segments stay, or the guards before them would be left over. */
+        bool unmapped = (mode == unmap_everything || granules >= SEGMENT) &&
+                        cal__annotating != CAL_ANNOTATE_ASAN && cal__os_unmap(address, bytes);
         bool purged = !unmapped && !run->zeroed && cal__os_purge(address, bytes);
         if (unmapped)
             cal__place_unmapped(address, granules);
@@ -626,8 +627,5 @@ void cal__span_lock(void)
 
 void cal__span_unlock(bool in_child)
 {
-    if (in_child)
-        cal__lock_reset(&lock);
-    else
-        cal__lock_release(&lock);
+    cal__lock_release_after_fork(&lock, in_child);
 }

@@ -194,12 +194,8 @@ static void heaps_lock(void)
 
 static void heaps_unlock(bool in_child)
 {
-    for (struct cal__heap *heap = heaps; heap != NULL; heap = heap->next) {
-        if (in_child)
-            cal__lock_reset(&heap->lock);
-        else
-            cal__lock_release(&heap->lock);
-    }
+    for (struct cal__heap *heap = heaps; heap != NULL; heap = heap->next)
+        cal__lock_release_after_fork(&heap->lock, in_child);
 }
 
 static void unlock_all(bool in_child)
@@ -211,13 +207,8 @@ static void unlock_all(bool in_child)
     cal__huge_unlock(in_child);
     cal__remote_unlock(in_child);
     heaps_unlock(in_child);
-    if (in_child) {
-        cal__lock_reset(&late_lock);
-        cal__lock_reset(&registry_lock);
-    } else {
-        cal__lock_release(&late_lock);
-        cal__lock_release(&registry_lock);
-    }
+    cal__lock_release_after_fork(&late_lock, in_child);
+    cal__lock_release_after_fork(&registry_lock, in_child);
 }
 
 static void before_fork(void)
