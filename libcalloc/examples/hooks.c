@@ -1,4 +1,7 @@
-/* An add-on that counts allocations and frees, and says so in the statistics table. */
+/* An add-on that counts allocations and frees, and adds its counts to the statistics table. */
+#ifndef _GNU_SOURCE
+#    define _GNU_SOURCE /* dprintf */
+#endif
 #include <calloc/calloc.h>
 #include <calloc/hooks.h>
 #include <stdatomic.h>
@@ -55,9 +58,7 @@ int main(void)
     for (int i = 0; i < 100; i++)
         cal_deallocate(cal_allocate(100));
     size_t seen = atomic_load(&allocated);
-    if (cal_hooks_unregister(&hooks) != 0)
-        return 1;
-    cal_deallocate(cal_allocate(100));
     printf("%zu allocations seen\n", seen);
+    /* It stays registered: with CALLOC_OPTIONS=statistics=1 the table at exit has its lines. */
     return seen >= 100 ? 0 : 1;
 }

@@ -67,7 +67,8 @@ struct cal_statistics {
     size_t os_memory_mapped_peak; /* its maximum so far */
     size_t fragmentation_bytes;   /* bytes between live blocks: once used, free, and not to be given
                                    * back while a block beside them lives */
-    size_t retained_bytes;        /* bytes once used, free, and kept for re-use until their delay */
+    size_t retained_bytes;        /* bytes handed out once, free, and kept for re-use until their
+                                   * delay; those never written cost no memory */
     size_t free_bytes;            /* bytes in free runs that cost no memory */
     size_t metadata_bytes;        /* bytes of the allocator's own structures */
     size_t threads;               /* threads that have a heap now */
