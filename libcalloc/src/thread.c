@@ -155,14 +155,6 @@ struct cal__heap *cal__thread_first_heap(void)
     return heaps;
 }
 
-void cal__thread_visit_heaps(void (*visit)(struct cal__heap *heap, void *argument), void *argument)
-{
-    cal__thread_lock();
-    for (struct cal__heap *heap = heaps; heap != NULL; heap = heap->next)
-        visit(heap, argument);
-    cal__thread_unlock();
-}
-
 static bool disown(struct cal__page *page, void *argument)
 {
     (void)argument;

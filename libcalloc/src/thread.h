@@ -4,9 +4,7 @@
 
 #include "heap.h"
 
-/* Calls VISIT with every heap that a thread has or had, under the registry lock. */
-void cal__thread_visit_heaps(void (*visit)(struct cal__heap *heap, void *argument), void *argument);
-/* The same without the lock, for a caller that holds it by cal__thread_lock(). */
+/* The registry: all heaps that a thread has or had, linked by `next`, while the lock is held. */
 void cal__thread_lock(void);
 void cal__thread_unlock(void);
 struct cal__heap *cal__thread_first_heap(void);
