@@ -11,8 +11,9 @@
 #define QUERIES 10000
 #define BUFFERS 100
 
-struct database {
-    unsigned scale;
+/* A thread's share of a workload. */
+struct job {
+    unsigned amount;
     uint64_t seed;
     uint64_t operations;
 };
@@ -29,13 +30,13 @@ static void shuffle(uint32_t *order, size_t count, uint64_t *random)
 
 static void *database_thread(void *argument)
 {
-    struct database *database = argument;
-    uint64_t random = database->seed;
+    struct job *job = argument;
+    uint64_t random = job->seed;
     void **buffers = calloc((size_t)QUERIES * BUFFERS, sizeof *buffers);
     void **held = calloc((size_t)QUERIES * BUFFERS / 16 + QUERIES, sizeof *held);
     uint32_t *order = calloc(QUERIES, sizeof *order);
     size_t held_count = 0;
-    for (unsigned round = 0; round < database->scale; round++) {
+    for (unsigned round = 0; round < job->amount; round++) {
         for (size_t i = 0; i < (size_t)QUERIES * BUFFERS; i++)
             buffers[i] = must_malloc(random_between(&random, 50, 200));
         for (uint32_t i = 0; i < QUERIES; i++)
@@ -43,7 +44,7 @@ static void *database_thread(void *argument)
         shuffle(order, QUERIES, &random);
         for (size_t i = 0; i < held_count; i++)
             free(held[i]);
-        database->operations += (size_t)QUERIES * BUFFERS + held_count;
+        job->operations += (size_t)QUERIES * BUFFERS + held_count;
         held_count = 0;
         for (size_t i = 0; i < QUERIES; i++) {
             void **query = buffers + (size_t)order[i] * BUFFERS;
@@ -54,28 +55,33 @@ static void *database_thread(void *argument)
                     free(query[j]);
             }
         }
-        database->operations += (size_t)QUERIES * BUFFERS - held_count;
+        job->operations += (size_t)QUERIES * BUFFERS - held_count;
     }
     for (size_t i = 0; i < held_count; i++)
         free(held[i]);
-    database->operations += held_count;
+    job->operations += held_count;
     free(order);
     free(held);
     free(buffers);
     return NULL;
 }
 
-static uint64_t database(unsigned threads, unsigned scale, size_t *live)
+static uint64_t run_jobs(unsigned threads, unsigned amount, void *(*body)(void *), size_t *live)
 {
-    struct database all[64] = {{0}};
+    struct job all[64] = {{0}};
     for (unsigned i = 0; i < threads; i++)
-        all[i] = (struct database){4 * scale, i + 1, 0};
-    in_threads(threads, database_thread, all, sizeof all[0]);
+        all[i] = (struct job){amount, i + 1, 0};
+    in_threads(threads, body, all, sizeof all[0]);
     uint64_t operations = 0;
     for (unsigned i = 0; i < threads; i++)
         operations += all[i].operations;
     *live = 0;
     return operations;
+}
+
+static uint64_t database(unsigned threads, unsigned scale, size_t *live)
+{
+    return run_jobs(threads, 4 * scale, database_thread, live);
 }
 
 /* A request allocates a burst of headers, strings and a few buffers; all go at its end. Some
@@ -84,11 +90,11 @@ static uint64_t database(unsigned threads, unsigned scale, size_t *live)
 
 static void *webserver_thread(void *argument)
 {
-    struct database *server = argument;
-    uint64_t random = server->seed;
+    struct job *job = argument;
+    uint64_t random = job->seed;
     void *session[SESSIONS] = {NULL};
     void *burst[400];
-    for (unsigned request = 0; request < server->scale * 20000; request++) {
+    for (unsigned request = 0; request < job->amount; request++) {
         size_t count = random_between(&random, 50, 400);
         for (size_t i = 0; i < count; i++) {
             uint64_t kind = next_random(&random) >> 58;
@@ -102,7 +108,7 @@ static void *webserver_thread(void *argument)
         session[slot] = must_malloc(random_between(&random, 100, 2000));
         for (size_t i = 0; i < count; i++)
             free(burst[i]);
-        server->operations += 2 * count + 2;
+        job->operations += 2 * count + 2;
     }
     for (size_t i = 0; i < SESSIONS; i++)
         free(session[i]);
@@ -111,15 +117,7 @@ static void *webserver_thread(void *argument)
 
 static uint64_t webserver(unsigned threads, unsigned scale, size_t *live)
 {
-    struct database all[64] = {{0}};
-    for (unsigned i = 0; i < threads; i++)
-        all[i] = (struct database){scale, i + 1, 0};
-    in_threads(threads, webserver_thread, all, sizeof all[0]);
-    uint64_t operations = 0;
-    for (unsigned i = 0; i < threads; i++)
-        operations += all[i].operations;
-    *live = 0;
-    return operations;
+    return run_jobs(threads, 20000 * scale, webserver_thread, live);
 }
 
 /* A frame makes temporaries (particles, commands, strings) and drops them all, newest first; assets

@@ -359,9 +359,7 @@ void *cal__block_reallocate(void *block, size_t size)
     /* An ordinary block of this thread, as for free: its page says all. */
     uint64_t granule = cal__granule_of(block);
     struct cal__page *page = cal__map_candidate(granule);
-    if (CAL_LIKELY(CAL_PLAIN_LOAD(page->tag) == granule &&
-                   CAL_PLAIN_LOAD(page->owner) == cal__thread_pointer() &&
-                   cal__is_start((uint16_t)(uintptr_t)block, page->factor, page->limit))) {
+    if (CAL_LIKELY(cal__is_own_start(page, granule, block))) {
         size_t usable = page->block_size;
         if (size <= usable && (size >= usable / SHRINK_SHARE || usable <= SHRINK_MIN))
             return block;

@@ -44,15 +44,22 @@ CAL_INLINE void *cal__allocate_or(size_t size, void *(*slow)(size_t size))
     return CAL_LIKELY(block != NULL) ? block : slow(size);
 }
 
+/* True when PAGE, the map's candidate, is the granule's and this thread's, nothing about it is
+ * special, and BLOCK starts a block that was cut. */
+CAL_INLINE bool cal__is_own_start(const struct cal__page *page, uint64_t granule, const void *block)
+{
+    return CAL_PLAIN_LOAD(page->tag) == granule &&
+           CAL_PLAIN_LOAD(page->owner) == cal__thread_pointer() &&
+           cal__is_start((uint16_t)(uintptr_t)block, page->factor, page->limit);
+}
+
 /* Twenty-two instructions with the return: seven to find the page, five that prove that it is this
  * granule's and this thread's, four that BLOCK starts a block that was cut, five to push and count. */
 CAL_INLINE void cal__free(void *block)
 {
     uint64_t granule = cal__granule_of(block);
     struct cal__page *page = cal__map_candidate(granule);
-    if (CAL_LIKELY(CAL_PLAIN_LOAD(page->tag) == granule &&
-                   CAL_PLAIN_LOAD(page->owner) == cal__thread_pointer() &&
-                   cal__is_start((uint16_t)(uintptr_t)block, page->factor, page->limit))) {
+    if (CAL_LIKELY(cal__is_own_start(page, granule, block))) {
         cal__block_set_next(block, page->free);
         page->free = block;
         if (CAL_UNLIKELY(--page->countdown == 0))

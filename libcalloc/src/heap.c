@@ -76,12 +76,19 @@ void cal__heap_drop_page(struct cal__heap *heap, struct cal__page *page)
     list_remove(heap, page);
 }
 
+/* Names the owner whose frees may take the fast path: nobody in direct mode and while the page has
+ * merged blocks. */
+static void page_set_owner(struct cal__page *page, const struct cal__heap *heap)
+{
+    bool slow = heap->direct || page->size != 0;
+    atomic_store_explicit(&page->owner, slow ? 0 : heap->thread, memory_order_relaxed);
+}
+
 /* Makes a page that nobody owns the heap's, queued for allocation. */
 void cal__heap_take_page(struct cal__heap *heap, struct cal__page *page)
 {
     atomic_store_explicit(&page->heap, heap, memory_order_release);
-    bool slow = heap->direct || page->size != 0;
-    atomic_store_explicit(&page->owner, slow ? 0 : heap->thread, memory_order_relaxed);
+    page_set_owner(page, heap);
     cal__page_set_target(page, 0);
     partial_append(heap, page);
 }
@@ -286,12 +293,10 @@ void cal__heap_flush(struct cal__heap *heap, unsigned size_class)
 
 /* Modes. */
 
-static void page_set_owner(struct cal__page *page, struct cal__heap *heap)
+static void list_set_owner(struct cal__page *page, struct cal__heap *heap)
 {
-    for (; page != NULL; page = page->next) {
-        bool slow = heap->direct || page->size != 0;
-        atomic_store_explicit(&page->owner, slow ? 0 : heap->thread, memory_order_relaxed);
-    }
+    for (; page != NULL; page = page->next)
+        page_set_owner(page, heap);
 }
 
 CAL_COLD void cal__heap_follow_mode(struct cal__heap *heap)
@@ -303,9 +308,9 @@ CAL_COLD void cal__heap_follow_mode(struct cal__heap *heap)
         struct cal__bin *bin = &heap->bins[i];
         if (heap->direct)
             cal__heap_flush(heap, i);
-        page_set_owner(bin->current, heap);
-        page_set_owner(bin->partial_first, heap);
-        page_set_owner(bin->full, heap);
+        list_set_owner(bin->current, heap);
+        list_set_owner(bin->partial_first, heap);
+        list_set_owner(bin->full, heap);
     }
 }
 

@@ -208,8 +208,8 @@ void cal__hooks_resized(void *block, size_t old_usable, size_t requested, size_t
     }
 }
 
-#define TELL(event)                                                         \
-    static void tell_##event(void)                                          \
+#define TELL(event, declaration)                                            \
+    declaration(void)                                                       \
     {                                                                       \
         FOR_EACH_HOOKS(table)                                               \
         {                                                                   \
@@ -220,27 +220,12 @@ void cal__hooks_resized(void *block, size_t old_usable, size_t requested, size_t
         }                                                                   \
     }
 
-TELL(thread_start)
-TELL(thread_end)
-TELL(fork_prepare)
-TELL(fork_parent)
-TELL(fork_child)
-TELL(exiting)
-
-void cal__hooks_thread_start(void)
-{
-    tell_thread_start();
-}
-
-void cal__hooks_thread_end(void)
-{
-    tell_thread_end();
-}
-
-void cal__hooks_exiting(void)
-{
-    tell_exiting();
-}
+TELL(thread_start, void cal__hooks_thread_start)
+TELL(thread_end, void cal__hooks_thread_end)
+TELL(exiting, void cal__hooks_exiting)
+TELL(fork_prepare, static void tell_fork_prepare)
+TELL(fork_parent, static void tell_fork_parent)
+TELL(fork_child, static void tell_fork_child)
 
 void cal__hooks_fork_prepare(void)
 {

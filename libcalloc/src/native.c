@@ -7,21 +7,6 @@
 #include "huge.h"
 #include "span.h"
 
-static CAL_NOINLINE void *allocate_slow(size_t size)
-{
-    if (size == 0)
-        return NULL;
-    void *block = cal__block_allocate(size, CAL_ALIGNMENT, false);
-    if (block == NULL)
-        errno = ENOMEM;
-    return block;
-}
-
-CAL_EXPORT void *cal_allocate(size_t size)
-{
-    return cal__allocate_or(size, allocate_slow);
-}
-
 static void *allocate(size_t size, size_t alignment, bool zero)
 {
     if (size == 0)
@@ -30,6 +15,16 @@ static void *allocate(size_t size, size_t alignment, bool zero)
     if (block == NULL)
         errno = ENOMEM;
     return block;
+}
+
+static CAL_NOINLINE void *allocate_slow(size_t size)
+{
+    return allocate(size, CAL_ALIGNMENT, false);
+}
+
+CAL_EXPORT void *cal_allocate(size_t size)
+{
+    return cal__allocate_or(size, allocate_slow);
 }
 
 CAL_EXPORT void *cal_allocate_zeroed(size_t size)

@@ -566,18 +566,9 @@ static bool purge(enum purge_mode mode)
     return any;
 }
 
-static bool expired_locked(void)
-{
-    return oldest != NULL && oldest->expiry <= cal__os_milliseconds();
-}
-
 void cal__span_purge_expired(void)
 {
-    cal__lock_acquire(&lock);
-    bool expired = expired_locked();
-    cal__lock_release(&lock);
-    if (expired)
-        purge(purge_expired);
+    purge(purge_expired);
 }
 
 bool cal__span_purge_all(void)
