@@ -48,22 +48,13 @@ static struct cal__page *cache_take(size_t length, size_t alignment)
     return page;
 }
 
-/* Back to the kernel; false when it refuses. */
-static bool unmap_range(void *address, size_t length)
-{
-    bool done = cal__os_unmap(address, length);
-    if (done)
-        cal__place_unmapped(address, length >> CAL_GRANULE_SHIFT);
-    return done;
-}
-
 static void unmap(struct cal__page *page)
 {
     void *address = cal__page_start(page);
     size_t length = page->size;
     /* Out of the map first: from the moment it is unmapped the address may be somebody's. */
     cal__span_hide(page);
-    if (unmap_range(address, length))
+    if (cal__place_unmap(address, length >> CAL_GRANULE_SHIFT))
         cal__span_unregister(page);
     else
         cal__span_donate(page, length, cal__os_purge(address, length));
@@ -72,7 +63,7 @@ static void unmap(struct cal__page *page)
 /* A mapping that came to nothing: no page knows it yet. */
 static CAL_COLD void unmap_unused(void *address, size_t length)
 {
-    if (unmap_range(address, length))
+    if (cal__place_unmap(address, length >> CAL_GRANULE_SHIFT))
         return;
     struct cal__page *page = cal__span_register(address, length);
     if (page != NULL)
@@ -101,16 +92,6 @@ bool cal__huge_purge(bool all)
     return any;
 }
 
-static void *map(size_t length, size_t alignment)
-{
-    size_t granules = length >> CAL_GRANULE_SHIFT;
-    void *hint = cal__place_hint(granules, alignment >> CAL_GRANULE_SHIFT);
-    void *address = cal__os_map(length, alignment, hint);
-    if (address != NULL)
-        cal__place_mapped(hint, address, granules);
-    return address;
-}
-
 void *cal__huge_allocate(size_t size, size_t alignment, bool *zeroed)
 {
     size_t length = mapping_size(size);
@@ -124,7 +105,7 @@ void *cal__huge_allocate(size_t size, size_t alignment, bool *zeroed)
         page->size = length;
     if (page == NULL) {
         cal__lock_release(&lock);
-        void *address = map(length, alignment);
+        void *address = cal__place_map(length >> CAL_GRANULE_SHIFT, alignment >> CAL_GRANULE_SHIFT);
         if (address == NULL)
             return NULL;
         page = cal__span_register(address, length);
@@ -211,7 +192,7 @@ void *cal__huge_move(struct cal__page *page, size_t size)
     size_t length = mapping_size(size);
     void *old_address = cal__page_start(page);
     size_t old_length = page->size;
-    void *address = map(length, CAL_GRANULE);
+    void *address = cal__place_map(length >> CAL_GRANULE_SHIFT, 1);
     if (address == NULL)
         return NULL;
     /* The map lets go of the old address before the kernel can give it to somebody else. */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lock.h"
+#include "os.h"
 
 /* Holes that are remembered, in address order. When there are more the smallest is forgotten: the
  * kernel still knows it. */
@@ -44,7 +45,8 @@ static void hole_insert(unsigned index, uint64_t first, uint64_t end)
     count++;
 }
 
-void *cal__place_hint(size_t granules, size_t alignment)
+/* An address to ask for; NULL for no opinion. */
+static void *hint_for(size_t granules, size_t alignment)
 {
     uint64_t place = 0;
     cal__lock_acquire(&lock);
@@ -74,7 +76,8 @@ static void fill(uint64_t first, uint64_t end)
     }
 }
 
-void cal__place_mapped(const void *hint, const void *address, size_t granules)
+/* The kernel answered HINT with ADDRESS. */
+static void remember(const void *hint, const void *address, size_t granules)
 {
     uint64_t first = (uintptr_t)address >> CAL_GRANULE_SHIFT;
     uint64_t wanted = (uintptr_t)hint >> CAL_GRANULE_SHIFT;
@@ -107,6 +110,24 @@ void cal__place_unmapped(const void *address, size_t granules)
     else
         hole_insert(index, first, end);
     cal__lock_release(&lock);
+}
+
+void *cal__place_map(size_t granules, size_t alignment)
+{
+    void *hint = hint_for(granules, alignment);
+    void *address =
+        cal__os_map(granules << CAL_GRANULE_SHIFT, alignment << CAL_GRANULE_SHIFT, hint);
+    if (address != NULL)
+        remember(hint, address, granules);
+    return address;
+}
+
+bool cal__place_unmap(void *address, size_t granules)
+{
+    bool done = cal__os_unmap(address, granules << CAL_GRANULE_SHIFT);
+    if (done)
+        cal__place_unmapped(address, granules);
+    return done;
 }
 
 void cal__place_lock(void)

@@ -10,10 +10,11 @@
 
 #include "base.h"
 
-/* An address for GRANULES granules, a multiple of ALIGNMENT granules; NULL for no opinion. */
-void *cal__place_hint(size_t granules, size_t alignment);
-/* The kernel answered HINT with ADDRESS. */
-void cal__place_mapped(const void *hint, const void *address, size_t granules);
+/* Maps GRANULES granules of zeroed memory, the first a multiple of ALIGNMENT; NULL when refused. */
+void *cal__place_map(size_t granules, size_t alignment);
+/* Back to the kernel; false when it refuses, and then it is still mapped. */
+bool cal__place_unmap(void *address, size_t granules);
+/* The range is no longer mapped, by other means than the above. */
 void cal__place_unmapped(const void *address, size_t granules);
 
 /* For fork. */

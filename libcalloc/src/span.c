@@ -318,21 +318,17 @@ static bool map_segment(size_t granules, size_t alignment)
     /* AddressSanitizer knows nothing of the bytes before the first block but what we say of them. */
     size_t guard = CAL_UNLIKELY(cal__annotating == CAL_ANNOTATE_ASAN) ? alignment : 0;
     size_t whole = granules + guard;
-    size_t bytes = whole << CAL_GRANULE_SHIFT;
-    void *hint = cal__place_hint(whole, alignment);
-    void *address = cal__os_map(bytes, alignment << CAL_GRANULE_SHIFT, hint);
+    void *address = cal__place_map(whole, alignment);
     if (address == NULL)
         return false;
-    cal__place_mapped(hint, address, whole);
     uint64_t first = cal__granule_of(address) + guard;
     struct cal__page *run = cal__map_reserve(first, granules) ? page_new() : NULL;
     if (run == NULL) {
-        if (cal__os_unmap(address, bytes))
-            cal__place_unmapped(address, whole);
+        cal__place_unmap(address, whole);
         return false;
     }
     if (CAL_UNLIKELY(cal__annotating != CAL_ANNOTATE_NONE))
-        cal__annotate_region(address, bytes);
+        cal__annotate_region(address, whole << CAL_GRANULE_SHIFT);
     segment_granules += granules;
     page_set_range(run, first, granules);
     run->zeroed = true;
@@ -545,10 +541,8 @@ static bool purge(enum purge_mode mode)
         void *address = cal__page_start(run);
         /* Under AddressSanitizer segments stay, or the guards before them would be left over. */
         bool unmapped = (mode == unmap_everything || granules >= SEGMENT) &&
-                        cal__annotating != CAL_ANNOTATE_ASAN && cal__os_unmap(address, bytes);
+                        cal__annotating != CAL_ANNOTATE_ASAN && cal__place_unmap(address, granules);
         bool purged = !unmapped && !run->zeroed && cal__os_purge(address, bytes);
-        if (unmapped)
-            cal__place_unmapped(address, granules);
         cal__lock_acquire(&lock);
         if (unmapped) {
             segment_granules -= granules;
