@@ -10,8 +10,6 @@
  * Compile with -fno-builtin, or the compiler removes the pairs altogether.
  */
 
-#define _GNU_SOURCE
-#include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,24 +95,6 @@ static void aligned64_free(long operations)
         free(aligned_alloc(64, 128));
 }
 
-/*
- * Prints which object each function is bound to: a preloaded library that lacks one of them would
- * otherwise be measured with glibc's and nobody would notice.
- */
-static int print_providers(void)
-{
-    static const char *const names[] = {"malloc", "free", "calloc", "realloc", "aligned_alloc"};
-
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        Dl_info info;
-        void *function = dlsym(RTLD_DEFAULT, names[i]);
-        if (!function || !dladdr(function, &info))
-            return 1;
-        printf("%s %s\n", names[i], info.dli_fname);
-    }
-    return 0;
-}
-
 static const struct {
     const char *name;
     void (*run)(long operations);
@@ -127,8 +107,6 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-    if (argc == 2 && !strcmp(argv[1], "providers"))
-        return print_providers();
     if (argc == 3) {
         for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
             if (!strcmp(argv[1], patterns[i].name)) {
@@ -137,6 +115,6 @@ int main(int argc, char **argv)
             }
         }
     }
-    fprintf(stderr, "usage: instructions PATTERN OPERATIONS | providers\n");
+    fprintf(stderr, "usage: instructions PATTERN OPERATIONS\n");
     return 2;
 }

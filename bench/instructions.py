@@ -16,33 +16,23 @@ Exit status: 0, 1 where a run failed or a check did not hold, 2 where nothing co
 
 import argparse
 import json
-import os
 import re
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
-SOURCE = HERE / "instructions.c"
-PROGRAM = ROOT / "build" / "bench" / "instructions"
-RECORD = HERE / "instructions.json"
-OURS = "libcalloc"
+import common
+from common import OURS, Failed
 
-LOADER = "/lib64/ld-linux-x86-64.so.2"
-DEBIAN = Path("/usr/lib/x86_64-linux-gnu")
-LIBRARIES = {
-    OURS: ROOT / "build" / "release" / "libcalloc" / "libcalloc.so.1",
-    "jemalloc": DEBIAN / "libjemalloc.so.2",
-    "tcmalloc": DEBIAN / "libtcmalloc_minimal.so.4",
-    "mimalloc": DEBIAN / "libmimalloc.so.2",
-}
+PROGRAM = common.BUILD / "instructions"
+RECORD = common.HERE / "instructions.json"
+
+# Scudo is slower than all of these and would only widen the table; --peer adds it.
+ALLOCATORS = (OURS, "jemalloc", "tcmalloc", "mimalloc")
 
 FEW, MANY = 20_000, 120_000
 TOLERANCE = 1.0
 AT_ONCE = 2
-SECONDS = 300
 
 # What an operation is, and the most that libcalloc may spend on it.
 PATTERNS = {
@@ -56,57 +46,18 @@ PATTERNS = {
     "aligned64_free": ("aligned_alloc(64,128)+free", 60),
 }
 
-# Nothing of the caller's environment: MALLOC_CONF, GLIBC_TUNABLES, LD_PRELOAD or CALLOC_OPTIONS
-# would change what is measured.
-ENVIRONMENT = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
-
-
-class Failed(Exception):
-    """A run that gave no count."""
-
 
 def build():
-    """Compile the pattern program; it is small enough not to ask whether it is up to date."""
-    PROGRAM.parent.mkdir(parents=True, exist_ok=True)
+    """Compile the pattern program."""
     # Without control-flow marks a PLT stub is one instruction with every distribution's gcc.
-    subprocess.run(
-        ["gcc", "-std=c17", "-O2", "-Wall", "-Wextra", "-fno-builtin", "-fcf-protection=none",
-         "-o", PROGRAM, SOURCE],
-        check=True,
-    )
-
-
-def run(library, arguments, wrapper=()):
-    """Run the pattern program under the loader with a library preloaded (None: glibc alone)."""
-    preload = ["--preload", library] if library else []
-    try:
-        done = subprocess.run(
-            [*wrapper, LOADER, *preload, PROGRAM, *arguments],
-            capture_output=True, text=True, timeout=SECONDS, env=ENVIRONMENT,
-        )
-    except subprocess.TimeoutExpired:
-        raise Failed(f"not finished after {SECONDS} s") from None
-    if done.returncode != 0:
-        said = [line for line in done.stderr.splitlines() if line and not line.startswith("==")]
-        raise Failed(f"exit status {done.returncode}: {said[-1] if said else 'no message'}")
-    # The loader only warns when it cannot preload, and goes on with glibc.
-    if "cannot be preloaded" in done.stderr:
-        raise Failed("the loader cannot preload it")
-    return done
-
-
-def verify(library):
-    """Make sure that a library really serves all the functions that the patterns call."""
-    for line in run(library, ["providers"]).stdout.splitlines():
-        function, path = line.split(" ", 1)
-        if Path(path).resolve() != library.resolve():
-            raise Failed(f"{function} is not its own but that of {path}")
+    return common.build("instructions", "instructions.c",
+                        flags=["-fno-builtin", "-fcf-protection=none"])
 
 
 def total(library, pattern, operations):
     """Instructions of one whole run."""
     callgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
-    done = run(library, [pattern, str(operations)], callgrind)
+    done = common.run(library, PROGRAM, [pattern, operations], callgrind)
     found = re.search(r"Collected : (\d+)", done.stderr)
     if not found:
         raise Failed("callgrind printed no total")
@@ -174,21 +125,13 @@ def save(path, counts):
     path.write_text(json.dumps(counts, indent=4, sort_keys=True) + "\n")
 
 
-def peer(text):
-    name, equals, path = text.partition("=")
-    if not name or not equals or name == "glibc":
-        raise argparse.ArgumentTypeError(f"NAME=PATH expected, not {text!r}")
-    if not Path(path).is_file():
-        raise argparse.ArgumentTypeError(f"no such library: {path}")
-    return name, Path(path).absolute()
-
-
 def parse():
     parser = argparse.ArgumentParser(
         description="Instructions per operation, counted by callgrind.")
     parser.add_argument("--only", metavar="PATTERN", action="append", choices=PATTERNS,
                         help="measure only this pattern (can be repeated): " + " ".join(PATTERNS))
-    parser.add_argument("--peer", metavar="NAME=PATH", action="append", type=peer, default=[],
+    parser.add_argument("--peer", metavar="NAME=PATH", action="append", type=common.peer,
+                        default=[],
                         help="another library; libcalloc=PATH measures another build of ours")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write all the counts")
     mode = parser.add_mutually_exclusive_group()
@@ -202,31 +145,15 @@ def parse():
     return arguments
 
 
-def choose(arguments):
-    """The allocators to measure, as {name: library}; glibc has none."""
-    libraries = {**LIBRARIES, **dict(arguments.peer)}
-    if arguments.record or arguments.check:
-        libraries = {OURS: libraries[OURS]}
-        chosen = {}
-    else:
-        chosen = {"glibc": None}
-    for name, library in libraries.items():
-        try:
-            if not library.is_file():
-                raise Failed(f"not there ({library})")
-            verify(library)
-            chosen[name] = library
-        except Failed as reason:
-            print(f"{name} left out: {reason}", file=sys.stderr)
-    return chosen
-
-
 def main():
     arguments = parse()
     patterns = [name for name in PATTERNS if not arguments.only or name in arguments.only]
     recorded = load(arguments.check) if arguments.check else {}
     build()
-    allocators = choose(arguments)
+    alone = arguments.record or arguments.check
+    allocators = common.choose([(name, library) for name, library in arguments.peer
+                                if not alone or name == OURS],
+                               (OURS,) if alone else ALLOCATORS, not alone)
     if not allocators:
         return 2
     counts = print_table(allocators, measure(allocators, patterns))

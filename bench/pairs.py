@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 
+import common
 import instructions
 
 FEW, MANY = 100_000, 2_100_000
@@ -22,7 +23,7 @@ FEW, MANY = 100_000, 2_100_000
 
 def seconds(library, pattern, operations):
     start = time.perf_counter()
-    instructions.run(library, [pattern, str(operations)])
+    common.run(library, instructions.PROGRAM, [pattern, operations])
     return time.perf_counter() - start
 
 
@@ -37,12 +38,11 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", metavar="PATTERN", action="append",
                         choices=instructions.PATTERNS)
-    parser.add_argument("--peer", metavar="NAME=PATH", action="append", type=instructions.peer,
+    parser.add_argument("--peer", metavar="NAME=PATH", action="append", type=common.peer,
                         default=[])
     arguments = parser.parse_args()
-    arguments.record = arguments.check = None
     instructions.build()
-    allocators = instructions.choose(arguments)
+    allocators = common.choose(arguments.peer)
     patterns = arguments.only or list(instructions.PATTERNS)
     rates = {(pattern, name): [] for pattern in patterns for name in allocators}
     for _ in range(arguments.rounds):

@@ -1,11 +1,16 @@
 /* workloads NAME [THREADS [SCALE]]: runs one workload and prints one line of JSON: operations,
- * seconds, CPU seconds, peak and final resident KiB, and the bytes that were live at the end. */
+ * seconds, CPU seconds, operations per second, peak and final resident KiB, KiB live at the end,
+ * and the final fragmentation.
+ *
+ * The final fragmentation is (resident memory at the end - resident memory before the workload
+ * - the workload's own tables) / bytes asked for in the blocks that are live at the end; 1 is ideal.
+ * It is null where nothing is live. */
 #include "workloads.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
+#include <sys/mman.h>
 #include <time.h>
 
 static double now(clockid_t clock)
@@ -27,6 +32,26 @@ static long status(const char *field)
     if (file != NULL)
         fclose(file);
     return value;
+}
+
+static atomic_size_t tables;
+
+void *table(size_t size)
+{
+    size = (size + 4095) & ~(size_t)4095;
+    void *memory =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (memory == MAP_FAILED) {
+        perror("a table of the workload");
+        exit(1);
+    }
+    tables += size;
+    return memory;
+}
+
+size_t tables_size(void)
+{
+    return tables;
 }
 
 static const struct workload *find(const struct workload *workload, const char *name)
@@ -60,12 +85,21 @@ int main(int count, char **arguments)
         return 2;
     }
     size_t live = 0;
+    /* Once before it counts: the reading itself allocates. */
+    (void)status("VmRSS:");
+    long baseline = status("VmRSS:");
     double started = now(CLOCK_MONOTONIC);
     uint64_t operations = workload->run(threads, scale, &live);
     double seconds = now(CLOCK_MONOTONIC) - started;
-    printf("{\"operations\": %llu, \"seconds\": %.6f, \"cpu\": %.6f, \"peak\": %ld, "
-           "\"final\": %ld, \"live\": %zu}\n",
-           (unsigned long long)operations, seconds, now(CLOCK_PROCESS_CPUTIME_ID), status("VmHWM:"),
-           status("VmRSS:"), live / 1024);
+    double cpu = now(CLOCK_PROCESS_CPUTIME_ID);
+    long final = status("VmRSS:");
+    double beyond = (double)(final - baseline) * 1024 - (double)tables_size();
+    char fragmentation[32] = "null";
+    if (live > 0)
+        snprintf(fragmentation, sizeof fragmentation, "%.4f", beyond / (double)live);
+    printf("{\"operations\": %llu, \"seconds\": %.6f, \"cpu\": %.6f, \"rate\": %.0f, "
+           "\"peak\": %ld, \"final\": %ld, \"live\": %zu, \"fragmentation\": %s}\n",
+           (unsigned long long)operations, seconds, cpu, (double)operations / seconds,
+           status("VmHWM:"), final, live / 1024, fragmentation);
     return 0;
 }

@@ -11,11 +11,12 @@
 #define QUERIES 10000
 #define BUFFERS 100
 
-/* A thread's share of a workload. */
+/* A thread's share of a workload, and what it holds at the end. */
 struct job {
     unsigned amount;
     uint64_t seed;
     uint64_t operations;
+    size_t live;
 };
 
 static void shuffle(uint32_t *order, size_t count, uint64_t *random)
@@ -32,13 +33,16 @@ static void *database_thread(void *argument)
 {
     struct job *job = argument;
     uint64_t random = job->seed;
-    void **buffers = calloc((size_t)QUERIES * BUFFERS, sizeof *buffers);
-    void **held = calloc((size_t)QUERIES * BUFFERS / 16 + QUERIES, sizeof *held);
-    uint32_t *order = calloc(QUERIES, sizeof *order);
+    void **buffers = table((size_t)QUERIES * BUFFERS * sizeof *buffers);
+    uint8_t *size = table((size_t)QUERIES * BUFFERS);
+    void **held = table((size_t)QUERIES * BUFFERS / 16 * sizeof *held);
+    uint32_t *order = table(QUERIES * sizeof *order);
     size_t held_count = 0;
     for (unsigned round = 0; round < job->amount; round++) {
-        for (size_t i = 0; i < (size_t)QUERIES * BUFFERS; i++)
-            buffers[i] = must_malloc(random_between(&random, 50, 200));
+        for (size_t i = 0; i < (size_t)QUERIES * BUFFERS; i++) {
+            size[i] = (uint8_t)random_between(&random, 50, 200);
+            buffers[i] = must_malloc(size[i]);
+        }
         for (uint32_t i = 0; i < QUERIES; i++)
             order[i] = i;
         shuffle(order, QUERIES, &random);
@@ -46,23 +50,20 @@ static void *database_thread(void *argument)
             free(held[i]);
         job->operations += (size_t)QUERIES * BUFFERS + held_count;
         held_count = 0;
+        job->live = 0;
         for (size_t i = 0; i < QUERIES; i++) {
-            void **query = buffers + (size_t)order[i] * BUFFERS;
-            for (size_t j = 0; j < BUFFERS; j++) {
-                if (j % 16 == 15)
-                    held[held_count++] = query[j];
-                else
-                    free(query[j]);
+            size_t query = (size_t)order[i] * BUFFERS;
+            for (size_t j = query; j < query + BUFFERS; j++) {
+                if (j % 16 == 15) {
+                    held[held_count++] = buffers[j];
+                    job->live += size[j];
+                } else {
+                    free(buffers[j]);
+                }
             }
         }
         job->operations += (size_t)QUERIES * BUFFERS - held_count;
     }
-    for (size_t i = 0; i < held_count; i++)
-        free(held[i]);
-    job->operations += held_count;
-    free(order);
-    free(held);
-    free(buffers);
     return NULL;
 }
 
@@ -70,12 +71,14 @@ static uint64_t run_jobs(unsigned threads, unsigned amount, void *(*body)(void *
 {
     struct job all[64] = {{0}};
     for (unsigned i = 0; i < threads; i++)
-        all[i] = (struct job){amount, i + 1, 0};
+        all[i] = (struct job){amount, i + 1, 0, 0};
     in_threads(threads, body, all, sizeof all[0]);
     uint64_t operations = 0;
-    for (unsigned i = 0; i < threads; i++)
-        operations += all[i].operations;
     *live = 0;
+    for (unsigned i = 0; i < threads; i++) {
+        operations += all[i].operations;
+        *live += all[i].live;
+    }
     return operations;
 }
 
@@ -92,7 +95,8 @@ static void *webserver_thread(void *argument)
 {
     struct job *job = argument;
     uint64_t random = job->seed;
-    void *session[SESSIONS] = {NULL};
+    void **session = table(SESSIONS * sizeof *session);
+    size_t *session_size = table(SESSIONS * sizeof *session_size);
     void *burst[400];
     for (unsigned request = 0; request < job->amount; request++) {
         size_t count = random_between(&random, 50, 400);
@@ -105,19 +109,27 @@ static void *webserver_thread(void *argument)
         }
         size_t slot = random_between(&random, 0, SESSIONS - 1);
         free(session[slot]);
-        session[slot] = must_malloc(random_between(&random, 100, 2000));
+        job->live -= session_size[slot];
+        session_size[slot] = random_between(&random, 100, 2000);
+        job->live += session_size[slot];
+        session[slot] = must_malloc(session_size[slot]);
         for (size_t i = 0; i < count; i++)
             free(burst[i]);
         job->operations += 2 * count + 2;
     }
-    for (size_t i = 0; i < SESSIONS; i++)
-        free(session[i]);
     return NULL;
 }
 
 static uint64_t webserver(unsigned threads, unsigned scale, size_t *live)
 {
     return run_jobs(threads, 20000 * scale, webserver_thread, live);
+}
+
+/* Writes to each page of a block. */
+static void touch(void *block, size_t size)
+{
+    for (size_t page = 0; page < size; page += 4096)
+        ((volatile char *)block)[page] = 3;
 }
 
 /* A frame makes temporaries (particles, commands, strings) and drops them all, newest first; assets
@@ -130,9 +142,9 @@ static uint64_t game(unsigned threads, unsigned scale, size_t *live)
     (void)threads;
     uint64_t random = 7;
     uint64_t operations = 0;
-    static void *asset[ASSETS];
-    static size_t asset_size[ASSETS];
-    static void *temporary[TEMPORARIES];
+    void **asset = table(ASSETS * sizeof *asset);
+    size_t *asset_size = table(ASSETS * sizeof *asset_size);
+    void **temporary = table(TEMPORARIES * sizeof *temporary);
     for (unsigned frame = 0; frame < 2000 * scale; frame++) {
         for (size_t i = 0; i < TEMPORARIES; i++)
             temporary[i] = must_malloc(random_between(&random, 16, i % 100 == 0 ? 8192 : 160));
@@ -141,6 +153,7 @@ static uint64_t game(unsigned threads, unsigned scale, size_t *live)
             free(asset[slot]);
             asset_size[slot] = random_between(&random, 1 << 10, 256 << 10);
             asset[slot] = must_malloc(asset_size[slot]);
+            touch(asset[slot], asset_size[slot]);
         }
         for (size_t i = TEMPORARIES; i-- > 0;)
             free(temporary[i]);
@@ -152,7 +165,7 @@ static uint64_t game(unsigned threads, unsigned scale, size_t *live)
     return operations;
 }
 
-/* Tensors of 1 MiB to 256 MiB, resized as batches change; each step touches what it uses. */
+/* Tensors of 1 MiB to 1 GiB, resized as batches change; each step touches what it uses. */
 static uint64_t training(unsigned threads, unsigned scale, size_t *live)
 {
     (void)threads;
@@ -163,8 +176,8 @@ static uint64_t training(unsigned threads, unsigned scale, size_t *live)
     size_t size[TENSORS] = {0};
     for (unsigned step = 0; step < 150 * scale; step++) {
         size_t slot = random_between(&random, 0, TENSORS - 1);
-        size_t wanted = (size_t)1 << random_between(&random, 20, slot == 0 ? 28 : 24);
-        wanted += random_between(&random, 0, wanted / 2);
+        size_t wanted = (size_t)1 << random_between(&random, 20, slot == 0 ? 29 : 24);
+        wanted += random_between(&random, 0, wanted);
         void *moved = realloc(tensor[slot], wanted);
         if (moved == NULL)
             abort();
@@ -201,8 +214,7 @@ static uint64_t big(unsigned threads, unsigned scale, size_t *live)
         size[at] = (size_t)1 << random_between(&random, 14, 20);
         size[at] += random_between(&random, 0, size[at]);
         slot[at] = must_malloc(size[at]);
-        for (size_t page = 0; page < size[at]; page += 4096)
-            ((volatile char *)slot[at])[page] = 3;
+        touch(slot[at], size[at]);
         operations += 2;
     }
     *live = 0;
@@ -218,17 +230,20 @@ static uint64_t burst(unsigned threads, unsigned scale, size_t *live)
     (void)threads;
     uint64_t random = 17;
     enum { BLOCKS = 400000 };
-    static void *block[BLOCKS];
+    void **block = table(BLOCKS * sizeof *block);
+    uint16_t *size = table(BLOCKS * sizeof *size);
     uint64_t operations = 0;
     *live = 0;
     for (unsigned round = 0; round < 3 * scale; round++) {
         for (size_t i = 0; i < BLOCKS; i++)
-            if (block[i] == NULL)
-                block[i] = must_malloc(random_between(&random, 16, 320));
+            if (block[i] == NULL) {
+                size[i] = (uint16_t)random_between(&random, 16, 320);
+                block[i] = must_malloc(size[i]);
+            }
         *live = 0;
         for (size_t i = 0; i < BLOCKS; i++) {
             if (i % 100 == 0) {
-                *live += 168;
+                *live += size[i];
                 continue;
             }
             free(block[i]);
@@ -244,7 +259,7 @@ const struct workload program_workloads[] = {
     {"database", "10,000 queries of 100 buffers, freed in random order, some held", database},
     {"webserver", "a burst per request, all freed at its end, sessions that stay", webserver},
     {"game", "temporaries of a frame, long-lived assets", game},
-    {"training", "tensors of MiB to hundreds of MiB, reallocated often", training},
+    {"training", "tensors of MiB to 1 GiB, reallocated often", training},
     {"big", "blocks of 16 KiB to 2 MiB, random lives", big},
     {"burst", "64 MiB of small blocks, then rest", burst},
     {NULL, NULL, NULL},

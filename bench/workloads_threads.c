@@ -5,21 +5,8 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-void *must_malloc(size_t size)
-{
-    char *block = malloc(size);
-    if (block == NULL) {
-        fprintf(stderr, "out of memory for %zu bytes\n", size);
-        exit(1);
-    }
-    block[0] = 1;
-    block[size - 1] = 1;
-    return block;
-}
 
 void in_threads(unsigned threads, void *(*body)(void *), void *arguments, size_t size)
 {
@@ -40,21 +27,27 @@ void in_threads(unsigned threads, void *(*body)(void *), void *arguments, size_t
 struct worker {
     _Atomic(void *) *shared;
     void **blocks;
+    size_t *sizes;
     unsigned scale;
     uint64_t seed;
     uint64_t operations;
+    size_t live;
 };
 
+/* *live is the sum of what the workers say that they hold. */
 static uint64_t run_workers(unsigned threads, unsigned scale, void *(*body)(void *),
-                            _Atomic(void *) *shared)
+                            _Atomic(void *) *shared, size_t *live)
 {
     struct worker *worker = calloc(threads, sizeof *worker);
     for (unsigned i = 0; i < threads; i++)
-        worker[i] = (struct worker){shared, NULL, scale, i + 1, 0};
+        worker[i] = (struct worker){shared, NULL, NULL, scale, i + 1, 0, 0};
     in_threads(threads, body, worker, sizeof *worker);
     uint64_t operations = 0;
-    for (unsigned i = 0; i < threads; i++)
+    *live = 0;
+    for (unsigned i = 0; i < threads; i++) {
         operations += worker[i].operations;
+        *live += worker[i].live;
+    }
     free(worker);
     return operations;
 }
@@ -68,9 +61,10 @@ static void *larson_thread(void *argument)
 {
     struct worker *worker = argument;
     for (unsigned i = 0; i < 50000; i++) {
-        void **slot = &worker->blocks[random_between(&worker->seed, 0, LARSON_BLOCKS - 1)];
-        free(*slot);
-        *slot = must_malloc(random_between(&worker->seed, 8, 1000));
+        size_t slot = random_between(&worker->seed, 0, LARSON_BLOCKS - 1);
+        free(worker->blocks[slot]);
+        worker->sizes[slot] = random_between(&worker->seed, 8, 1000);
+        worker->blocks[slot] = must_malloc(worker->sizes[slot]);
         worker->operations += 2;
     }
     return NULL;
@@ -80,27 +74,37 @@ static uint64_t larson(unsigned threads, unsigned scale, size_t *live)
 {
     struct worker *worker = calloc(threads, sizeof *worker);
     for (unsigned i = 0; i < threads; i++) {
-        worker[i] = (struct worker){NULL, calloc(LARSON_BLOCKS, sizeof(void *)), scale, i + 1, 0};
-        for (unsigned j = 0; j < LARSON_BLOCKS; j++)
-            worker[i].blocks[j] = must_malloc(random_between(&worker[i].seed, 8, 1000));
+        worker[i] = (struct worker){NULL,
+                                    table(LARSON_BLOCKS * sizeof(void *)),
+                                    table(LARSON_BLOCKS * sizeof(size_t)),
+                                    scale,
+                                    i + 1,
+                                    0,
+                                    0};
+        for (unsigned j = 0; j < LARSON_BLOCKS; j++) {
+            worker[i].sizes[j] = random_between(&worker[i].seed, 8, 1000);
+            worker[i].blocks[j] = must_malloc(worker[i].sizes[j]);
+        }
     }
     for (unsigned generation = 0; generation < LARSON_GENERATIONS * scale; generation++) {
         in_threads(threads, larson_thread, worker, sizeof *worker);
         /* The next generation works on the blocks of its neighbours. */
-        void **first = worker[0].blocks;
-        for (unsigned i = 0; i + 1 < threads; i++)
+        struct worker first = worker[0];
+        for (unsigned i = 0; i + 1 < threads; i++) {
             worker[i].blocks = worker[i + 1].blocks;
-        worker[threads - 1].blocks = first;
+            worker[i].sizes = worker[i + 1].sizes;
+        }
+        worker[threads - 1].blocks = first.blocks;
+        worker[threads - 1].sizes = first.sizes;
     }
     uint64_t operations = 0;
+    *live = 0;
     for (unsigned i = 0; i < threads; i++) {
         for (unsigned j = 0; j < LARSON_BLOCKS; j++)
-            free(worker[i].blocks[j]);
-        free(worker[i].blocks);
+            *live += worker[i].sizes[j];
         operations += worker[i].operations;
     }
     free(worker);
-    *live = 0;
     return operations;
 }
 
@@ -141,9 +145,8 @@ static void *producer_or_consumer(void *argument)
 static uint64_t xmalloc(unsigned threads, unsigned scale, size_t *live)
 {
     static _Atomic(void *) queue[QUEUE];
-    *live = 0;
     /* As many of the one as of the other. */
-    return run_workers((threads + 1) / 2 * 2, scale, producer_or_consumer, queue);
+    return run_workers((threads + 1) / 2 * 2, scale, producer_or_consumer, queue, live);
 }
 
 /* Berger and others, "Hoard" (2000): passive and active false sharing. A thread writes its small
@@ -161,7 +164,7 @@ static void *scratch_thread(void *argument)
     struct worker *worker = argument;
     /* The first block comes from the main thread, next to the ones for the others. */
     free(atomic_exchange(&worker->shared[worker->seed - 1], NULL));
-    for (unsigned i = 0; i < 4000 * worker->scale; i++) {
+    for (unsigned i = 0; i < 30000 * worker->scale; i++) {
         void *block = must_malloc(8);
         write_much(block, &worker->operations);
         free(block);
@@ -174,16 +177,15 @@ static uint64_t cache_scratch(unsigned threads, unsigned scale, size_t *live)
     _Atomic(void *) *given = calloc(threads, sizeof *given);
     for (unsigned i = 0; i < threads; i++)
         given[i] = must_malloc(8);
-    uint64_t operations = run_workers(threads, scale, scratch_thread, given);
+    uint64_t operations = run_workers(threads, scale, scratch_thread, given, live);
     free(given);
-    *live = 0;
     return operations;
 }
 
 static void *thrash_thread(void *argument)
 {
     struct worker *worker = argument;
-    for (unsigned i = 0; i < 4000 * worker->scale; i++) {
+    for (unsigned i = 0; i < 30000 * worker->scale; i++) {
         void *block = must_malloc(8);
         write_much(block, &worker->operations);
         free(block);
@@ -193,8 +195,7 @@ static void *thrash_thread(void *argument)
 
 static uint64_t cache_thrash(unsigned threads, unsigned scale, size_t *live)
 {
-    *live = 0;
-    return run_workers(threads, scale, thrash_thread, NULL);
+    return run_workers(threads, scale, thrash_thread, NULL, live);
 }
 
 /* Random sizes over five orders of magnitude, most of them small, random lives, one block in eight
@@ -211,14 +212,17 @@ static size_t stress_size(uint64_t *random)
     return luck < 80 ? size * 16 : size;
 }
 
+/* Each block starts with its size. */
 static void *stress_thread(void *argument)
 {
     struct worker *worker = argument;
-    void **slot = calloc(STRESS_SLOTS, sizeof *slot);
+    size_t **slot = table(STRESS_SLOTS * sizeof *slot);
     for (unsigned i = 0; i < 700000 * worker->scale; i++) {
-        void **at = &slot[random_between(&worker->seed, 0, STRESS_SLOTS - 1)];
+        size_t **at = &slot[random_between(&worker->seed, 0, STRESS_SLOTS - 1)];
         if (*at == NULL) {
-            *at = must_malloc(stress_size(&worker->seed));
+            size_t size = stress_size(&worker->seed);
+            *at = must_malloc(size);
+            **at = size;
         } else if (i % 8 == 0) {
             size_t place = random_between(&worker->seed, 0, STRESS_SHARED - 1);
             free(atomic_exchange(&worker->shared[place], *at));
@@ -230,18 +234,18 @@ static void *stress_thread(void *argument)
         worker->operations++;
     }
     for (unsigned i = 0; i < STRESS_SLOTS; i++)
-        free(slot[i]);
-    free(slot);
+        worker->live += slot[i] != NULL ? *slot[i] : 0;
     return NULL;
 }
 
 static uint64_t stress(unsigned threads, unsigned scale, size_t *live)
 {
     static _Atomic(void *) shared[STRESS_SHARED];
-    uint64_t operations = run_workers(threads, scale, stress_thread, shared);
-    for (unsigned i = 0; i < STRESS_SHARED; i++)
-        free(atomic_exchange(&shared[i], NULL));
-    *live = 0;
+    uint64_t operations = run_workers(threads, scale, stress_thread, shared, live);
+    for (unsigned i = 0; i < STRESS_SHARED; i++) {
+        size_t *block = atomic_load(&shared[i]);
+        *live += block != NULL ? *block : 0;
+    }
     return operations;
 }
 
@@ -268,7 +272,8 @@ static uint64_t leak_and_exit(unsigned threads, unsigned scale, size_t *live)
     void *left[64][LEFT];
     for (unsigned round = 0; round < 4000 * scale; round++) {
         for (unsigned i = 0; i < threads; i++)
-            worker[i] = (struct worker){NULL, left[i % 64], scale, round * threads + i + 1, 0};
+            worker[i] =
+                (struct worker){NULL, left[i % 64], NULL, scale, round * threads + i + 1, 0, 0};
         in_threads(threads, leaving_thread, worker, sizeof *worker);
         for (unsigned i = 0; i < threads; i++) {
             operations += worker[i].operations;
