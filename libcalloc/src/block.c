@@ -357,9 +357,8 @@ static CAL_NOINLINE void *reallocate_slow(void *block, size_t size)
 void *cal__block_reallocate(void *block, size_t size)
 {
     /* An ordinary block of this thread, as for free: its page says all. */
-    uint64_t granule = cal__granule_of(block);
-    struct cal__page *page = cal__map_candidate(granule);
-    if (CAL_LIKELY(cal__is_own_start(page, granule, block))) {
+    struct cal__page *page = cal__map_candidate(block);
+    if (CAL_LIKELY(cal__is_own_start(page, block))) {
         size_t usable = page->block_size;
         if (size <= usable && (size >= usable / SHRINK_SHARE || usable <= SHRINK_MIN))
             return block;

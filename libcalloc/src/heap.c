@@ -6,6 +6,7 @@
 
 struct cal__heap cal__heap_empty;
 __thread struct cal__heap *cal__thread_heap = &cal__heap_empty;
+__thread uint64_t cal__thread_key;
 _Atomic unsigned cal__heap_mode;
 
 /* Blocks cut at least at a time: the slow path is then a small part of their cost. */
@@ -20,7 +21,7 @@ void cal__page_set_target(struct cal__page *page, uint32_t target)
 
 void cal__page_set_carved(struct cal__page *page, uint32_t blocks)
 {
-    atomic_store_explicit(&page->carved, blocks, memory_order_relaxed);
+    atomic_store_explicit(&page->carved, (uint16_t)blocks, memory_order_relaxed);
     page->limit = cal__start_limit(page->block_size, page->factor, blocks);
 }
 
@@ -76,19 +77,19 @@ void cal__heap_drop_page(struct cal__heap *heap, struct cal__page *page)
     list_remove(heap, page);
 }
 
-/* Names the owner whose frees may take the fast path: nobody in direct mode and while the page has
- * merged blocks. */
-static void page_set_owner(struct cal__page *page, const struct cal__heap *heap)
+void cal__page_set_owner(struct cal__page *page, const struct cal__heap *heap)
 {
-    bool slow = heap->direct || page->size != 0;
-    atomic_store_explicit(&page->owner, slow ? 0 : heap->thread, memory_order_relaxed);
+    bool slow = heap == NULL || heap->key == 0 || heap->direct || page->size != 0;
+    uint64_t origin =
+        slow ? CAL_ORIGIN_NOBODY : (uint64_t)(uintptr_t)cal__page_start(page) + heap->key;
+    atomic_store_explicit(&page->origin, origin, memory_order_relaxed);
 }
 
 /* Makes a page that nobody owns the heap's, queued for allocation. */
 void cal__heap_take_page(struct cal__heap *heap, struct cal__page *page)
 {
     atomic_store_explicit(&page->heap, heap, memory_order_release);
-    page_set_owner(page, heap);
+    cal__page_set_owner(page, heap);
     cal__page_set_target(page, 0);
     partial_append(heap, page);
 }
@@ -96,7 +97,7 @@ void cal__heap_take_page(struct cal__heap *heap, struct cal__page *page)
 static void page_release(struct cal__heap *heap, struct cal__page *page)
 {
     list_remove(heap, page);
-    atomic_store_explicit(&page->owner, 0, memory_order_relaxed);
+    cal__page_set_owner(page, NULL);
     cal__remote_disown(heap, page);
     cal__merged_release(page);
     cal__span_release(page);
@@ -210,7 +211,7 @@ static struct cal__page *page_create(struct cal__heap *heap, unsigned size_class
     page->size_class = (uint8_t)size_class;
     page->block_size = (uint32_t)size;
     page->factor = cal__start_factor(size);
-    page->capacity = (uint32_t)(cal__page_bytes(page) / size);
+    page->capacity = (uint16_t)(cal__page_bytes(page) / size);
     cal__heap_take_page(heap, page);
     return page;
 }
@@ -296,7 +297,7 @@ void cal__heap_flush(struct cal__heap *heap, unsigned size_class)
 static void list_set_owner(struct cal__page *page, struct cal__heap *heap)
 {
     for (; page != NULL; page = page->next)
-        page_set_owner(page, heap);
+        cal__page_set_owner(page, heap);
 }
 
 CAL_COLD void cal__heap_follow_mode(struct cal__heap *heap)

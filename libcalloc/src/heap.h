@@ -17,6 +17,11 @@
 #include "page.h"
 #include "size_class.h"
 
+/* Keys are further apart than any offset into a page, and all of them together are less than the
+ * window of the map: adding one to an address never makes it look like another page's. */
+#define CAL_HEAP_KEY  (CAL_SLAB_LARGE_GRANULES * CAL_GRANULE)
+#define CAL_HEAP_KEYS (((uint64_t)1 << 32) / CAL_HEAP_KEY)
+
 /* How often a refill looks for memory whose purge delay is over. */
 #define CAL_TICKS 256
 
@@ -34,7 +39,10 @@ struct cal__heap {
     uint64_t taken[CAL_CLASSES];
     uint64_t grown; /* bytes that blocks grew by in place */
 
-    uintptr_t thread;
+    uintptr_t thread; /* its thread pointer; 0 while nobody's */
+    /* What this heap's pages have in their `origin`: multiples of CAL_HEAP_KEY, different for each
+     * heap; 0 for those that there are no keys for, whose frees all take the slow path. */
+    uint64_t key;
     /* Direct mode: free[] stays empty and no page names its owner, so that every allocation and
      * every free takes the slow path, where observers and annotations are. */
     bool direct;
@@ -51,6 +59,8 @@ struct cal__heap {
 
 extern struct cal__heap cal__heap_empty;
 extern __thread struct cal__heap *cal__thread_heap __attribute__((tls_model("initial-exec")));
+/* The key of the thread's heap; 0 without one, which matches no page. */
+extern __thread uint64_t cal__thread_key __attribute__((tls_model("initial-exec")));
 
 /* Odd while allocations must take the slow path; raised by one at each change. */
 extern _Atomic unsigned cal__heap_mode;
@@ -94,6 +104,9 @@ CAL_INLINE uint32_t cal__page_threshold(const struct cal__page *page)
 
 /* BLOCKS blocks are cut from the page now; only by the owner. */
 void cal__page_set_carved(struct cal__page *page, uint32_t blocks);
+/* Lets HEAP's thread free on the fast path; nobody in direct mode, while the page has merged blocks,
+ * and when HEAP is NULL. */
+void cal__page_set_owner(struct cal__page *page, const struct cal__heap *heap);
 /* Changes `target` and keeps `used`. */
 void cal__page_set_target(struct cal__page *page, uint32_t target);
 

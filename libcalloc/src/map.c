@@ -12,7 +12,7 @@ struct cal__map cal__map;
 
 typedef struct cal__page *_Atomic leaf_entry;
 
-/* One leaf per 16 GiB of address space, once more than one such region is in use. */
+/* One leaf per 4 GiB of address space, once more than one such region is in use. */
 static leaf_entry *_Atomic root[REGIONS];
 static uint64_t home_region;
 static enum { NO_REGION, ONE_REGION, MANY_REGIONS } regions;
@@ -34,7 +34,7 @@ static bool page_contains(struct cal__page *page, uint64_t granule)
 
 struct cal__page *cal__map_find(uint64_t granule)
 {
-    struct cal__page *page = cal__map_candidate(granule);
+    struct cal__page *page = cal__map_candidate((void *)(granule << CAL_GRANULE_SHIFT));
     if (CAL_LIKELY(page_contains(page, granule)))
         return page;
     leaf_entry *entry = leaf_of(granule);

@@ -1,12 +1,12 @@
 /* From an address to its page descriptor, without ever reading memory that is not ours.
  *
- * The map has one entry per granule of a 16 GiB window and is indexed by the low bits of the
- * granule's number; the descriptor says which granule it is for, so any 64-bit value may be asked
- * about. An entry holds the distance of the descriptor from `none`: zero, as .bss starts, is
- * `none` itself, a descriptor that no pointer matches. So "nothing there", "not
- * ours" and "another page's granule" are one comparison.
+ * The map has one entry per granule of a 4 GiB window and is indexed by the low bits of the
+ * granule's number; the descriptor says which granules it is for, so any address may be asked about.
+ * An entry holds the distance of the descriptor from `none`: zero, as .bss starts, is `none` itself,
+ * a descriptor that no pointer matches. So "nothing there", "not ours" and "another page's granule"
+ * are one comparison.
  *
- * Granules whose entry is taken (heaps over 16 GiB) live in overflow leaves, found through
+ * Granules whose entry is taken (heaps over 4 GiB) live in overflow leaves, found through
  * a root table and asked only when the first answer did not match.
  *
  * Entries are written under the span lock and read without one. A stale entry is harmless: page
@@ -16,7 +16,7 @@
 
 #include "page.h"
 
-#define CAL_MAP_BITS    18
+#define CAL_MAP_BITS    (32 - CAL_GRANULE_SHIFT)
 #define CAL_MAP_ENTRIES ((size_t)1 << CAL_MAP_BITS)
 
 struct cal__map {
@@ -31,11 +31,12 @@ CAL_INLINE uint64_t cal__granule_of(const void *address)
     return (uintptr_t)address >> CAL_GRANULE_SHIFT;
 }
 
-/* The descriptor in the window for this granule; it may be another granule's. */
-CAL_INLINE struct cal__page *cal__map_candidate(uint64_t granule)
+/* The descriptor in the window for the granule of ADDRESS; it may be another granule's. The window is
+ * what the lower half of an address tells apart, so no mask is needed. */
+CAL_INLINE struct cal__page *cal__map_candidate(const void *address)
 {
-    intptr_t distance = atomic_load_explicit(&cal__map.entry[granule & (CAL_MAP_ENTRIES - 1)],
-                                             memory_order_relaxed);
+    uint32_t index = (uint32_t)(uintptr_t)address >> CAL_GRANULE_SHIFT;
+    intptr_t distance = atomic_load_explicit(&cal__map.entry[index], memory_order_relaxed);
     return (struct cal__page *)((intptr_t)&cal__map.none + distance);
 }
 

@@ -1,7 +1,7 @@
 /* Blocks that grew in place over the slots that follow them in a slab.
  *
  * A bitmap beside the page marks the slots that continue a block. While a page has such blocks its
- * owner word is zero, so that its frees take the slow path, which looks here. The bitmap is
+ * origin is nobody's, so that its frees take the slow path, which looks here. The bitmap is
  * changed by the owner only; other threads read the bits of blocks that they hold themselves. */
 #include "heap.h"
 
@@ -82,8 +82,8 @@ uint32_t cal__merged_slots(const struct cal__page *page, uint32_t slot)
 static void unmerge(struct cal__page *page)
 {
     struct cal__heap *heap = cal__page_heap(page);
-    if (--page->size == 0 && heap != NULL && !heap->direct)
-        atomic_store_explicit(&page->owner, heap->thread, memory_order_relaxed);
+    if (--page->size == 0)
+        cal__page_set_owner(page, heap);
 }
 
 uint32_t cal__merged_end(struct cal__page *page, void *block)
@@ -165,7 +165,7 @@ static bool grow(struct cal__heap *heap, struct cal__page *page, uint32_t slot, 
         set_bit(page, slot + i, true);
     if (have == 1) {
         page->size++;
-        atomic_store_explicit(&page->owner, 0, memory_order_relaxed);
+        cal__page_set_owner(page, NULL);
     }
     return true;
 }

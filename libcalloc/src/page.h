@@ -40,11 +40,15 @@ enum cal__page_list {
 #define CAL_REMOTE_ABANDONED ((uintptr_t)2) /* nobody owns the page: free under the lock */
 #define CAL_REMOTE_FLAGS     ((uintptr_t)3)
 
+/* The `origin` of a page whose frees all take the slow path: no address is near above it, nor NULL. */
+#define CAL_ORIGIN_NOBODY ((uint64_t)1 << 48)
+
 struct cal__page {
     /* First line: all that a free by the owner touches. */
-    _Atomic uint64_t tag;    /* number of the first granule */
-    _Atomic uintptr_t owner; /* thread pointer of the thread whose frees may take the fast path */
-    void *free;              /* blocks freed by the owner, linked through their first word */
+    _Atomic uint64_t tag; /* number of the first granule */
+    /* The page's start plus the key of the thread whose frees may take the fast path. */
+    _Atomic uint64_t origin;
+    void *free; /* blocks freed by the owner, linked through their first word */
     /* See above. A new target is one store of both, so that a fork between two cannot tear them. */
     union {
         struct {
@@ -53,13 +57,13 @@ struct cal__page {
         };
         uint64_t counts;
     };
-    uint32_t factor; /* with `limit`: which offsets start a block (size_class.h) */
-    uint32_t limit;
-    uint32_t block_size;     /* bytes */
-    _Atomic uint32_t carved; /* blocks cut so far; written by the owner */
-    uint32_t capacity;       /* blocks that fit */
+    uint64_t factor; /* with `limit`: which offsets start a block (size_class.h) */
+    uint64_t limit;
+    uint32_t block_size; /* bytes */
     _Atomic uint32_t granules;
-    uint8_t kind; /* enum cal__page_kind */
+    _Atomic uint16_t carved; /* blocks cut so far; written by the owner */
+    uint16_t capacity;       /* blocks that fit */
+    uint8_t kind;            /* enum cal__page_kind */
     uint8_t size_class;
     uint8_t list; /* enum cal__page_list */
     bool zeroed;  /* FREE: reads as zeros and costs no memory; SLAB: the uncarved part does */
@@ -86,9 +90,11 @@ struct cal__page {
 
 _Static_assert(sizeof(struct cal__page) == 128, "two cache lines");
 _Static_assert(offsetof(struct cal__page, remote) == 64, "remote frees stay off the first line");
+_Static_assert(CAL_GRANULE / CAL_ALIGNMENT <= UINT16_MAX,
+               "blocks of a page are counted in 16 bits");
 
-/* The fast path reads `tag` and `owner` as plain words: compilers do not fold an atomic load into
- * the comparison that uses it. Aligned words are read whole on all machines we know; the race
+/* The fast path reads `origin` as a plain word: compilers do not fold an atomic load into the
+ * subtraction that uses it. Aligned words are read whole on all machines we know; the race
  * detector gets the atomic load that C asks for. */
 #if defined(__has_feature)
 #    define CAL_CLANG_TSAN __has_feature(thread_sanitizer)

@@ -192,7 +192,7 @@ void cal__heap_drain_returned(struct cal__heap *heap)
 static void abandon(struct cal__page *page)
 {
     cal__page_set_target(page, 0);
-    atomic_store_explicit(&page->owner, 0, memory_order_relaxed);
+    cal__page_set_owner(page, NULL);
     /* From the exchange on, others free under the lock, which is ours until all is in place. */
     cal__lock_acquire(&abandoned_lock);
     atomic_store_explicit(&page->heap, NULL, memory_order_release);

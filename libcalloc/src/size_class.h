@@ -39,30 +39,29 @@ CAL_INLINE size_t cal__class_granules(unsigned size_class)
     return cal__class_size(size_class) <= CAL_SLAB_SMALL_MAX ? 1 : CAL_SLAB_LARGE_GRANULES;
 }
 
-/* Does an offset into a slab start one of the blocks cut so far? One multiplication, after Lemire,
- * Kaser and Kurz, "Faster Remainder by Direct Computation" (2019), extended by the upper bound:
+/* Is NUMBER the offset of one of the blocks cut so far? One multiplication, after Lemire, Kaser and
+ * Kurz, "Faster Remainder by Direct Computation" (2019), extended by the upper bound:
  *
- *     M = ceil(2^32 / size), or 2^32 / size + 1 for powers of two;  e = M * size - 2^32 > 0
- *     offset = q * size + r   gives   (offset * M) mod 2^32 = q * e + r * M
- *     so offset starts a block q < blocks   if and only if   (uint32_t)(offset * M) < blocks * e
+ *     M = floor(2^64 / size) + 1;  e = M * size - 2^64, from 1 to size
+ *     number = q * size + r   gives   number * M = q * e + r * M  (mod 2^64)
+ *     so number is the offset of block q < blocks   if and only if   number * M < blocks * e
  *
- * as long as blocks * e <= M, which holds for the offsets below one granule that it is used for,
- * but for the largest class, of which only block 0 starts there. A unit test tries them all. */
-CAL_INLINE uint32_t cal__start_factor(size_t size)
+ * For r > 0 the product is at least M and wraps at no number below 2^47; for r = 0 it grows with q,
+ * and below zero wraps to more than 2^64 - 2^48. So the answer is right for the difference of any two
+ * addresses, and the question "another page?" needs no comparison of its own. */
+CAL_INLINE uint64_t cal__start_factor(size_t size)
 {
-    return (uint32_t)(((uint64_t)1 << 32) / size + 1);
+    return (0 - (uint64_t)size) / size + 2;
 }
 
-CAL_INLINE uint32_t cal__start_limit(size_t size, uint32_t factor, uint32_t blocks)
+CAL_INLINE uint64_t cal__start_limit(size_t size, uint64_t factor, uint32_t blocks)
 {
-    uint64_t excess = (uint64_t)factor * size - ((uint64_t)1 << 32);
-    uint64_t limit = excess * blocks;
-    return (uint32_t)(limit < factor ? limit : factor);
+    return factor * size * blocks;
 }
 
-CAL_INLINE bool cal__is_start(uint16_t offset, uint32_t factor, uint32_t limit)
+CAL_INLINE bool cal__is_start(uint64_t number, uint64_t factor, uint64_t limit)
 {
-    return (uint32_t)(offset * factor) < limit;
+    return number * factor < limit;
 }
 
 #endif

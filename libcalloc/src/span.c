@@ -88,7 +88,7 @@ static uint64_t page_first(const struct cal__page *page)
 
 static void page_reset(struct cal__page *page, enum cal__page_kind kind)
 {
-    atomic_store_explicit(&page->owner, 0, memory_order_relaxed);
+    atomic_store_explicit(&page->origin, CAL_ORIGIN_NOBODY, memory_order_relaxed);
     atomic_store_explicit(&page->heap, NULL, memory_order_relaxed);
     atomic_store_explicit(&page->remote, 0, memory_order_relaxed);
     atomic_store_explicit(&page->carved, 0, memory_order_relaxed);

@@ -15,6 +15,7 @@
 static struct cal__lock registry_lock;
 static struct cal__heap *heaps;
 static struct cal__heap *unused_heaps;
+static uint64_t keys_used;
 /* Serves threads that allocate after their heap was handed over. It is always in direct mode, so no
  * page names an owner, and all frees of its blocks are remote frees. */
 struct cal__heap cal__heap_late;
@@ -66,8 +67,11 @@ static struct cal__heap *heap_find(void)
         return heap;
     }
     heap = first_heap.in_use ? cal__metadata_allocate(sizeof *heap) : &first_heap;
-    if (heap != NULL)
-        heap_link(heap);
+    if (heap == NULL)
+        return NULL;
+    heap_link(heap);
+    if (keys_used + 1 < CAL_HEAP_KEYS)
+        heap->key = ++keys_used * CAL_HEAP_KEY;
     return heap;
 }
 
@@ -117,6 +121,7 @@ CAL_COLD struct cal__heap *cal__heap_get(void)
         return NULL;
     cal__heap_follow_mode(heap);
     cal__thread_heap = heap;
+    cal__thread_key = heap->key;
     /* May allocate when the program has used up the first keys; it finds the heap in place. */
     if (have_end_key)
         pthread_setspecific(end_key, heap);
@@ -131,6 +136,7 @@ static void thread_end(void *argument)
     struct cal__heap *heap = argument;
     cal__hooks_thread_end();
     cal__thread_heap = &cal__heap_empty;
+    cal__thread_key = 0;
     thread_ended = true;
     cal__annotate_begin();
     cal__remote_abandon_all(heap);
@@ -159,7 +165,7 @@ static bool disown(struct cal__page *page, void *argument)
 {
     (void)argument;
     if (page->kind == CAL_PAGE_SLAB)
-        atomic_store_explicit(&page->owner, 0, memory_order_relaxed);
+        cal__page_set_owner(page, NULL);
     return true;
 }
 
@@ -236,7 +242,7 @@ static bool orphan(struct cal__page *page, void *argument)
     page->returned_next = NULL;
     page->next = page->previous = NULL;
     page->list = CAL_LIST_NONE;
-    atomic_store_explicit(&page->owner, 0, memory_order_relaxed);
+    cal__page_set_owner(page, NULL);
     cal__remote_orphan(page);
     return true;
 }

@@ -57,7 +57,7 @@ static size_t continuations(const struct cal__page *page)
 {
     _Atomic uint64_t *word = atomic_load_explicit(&page->merged, memory_order_acquire);
     size_t count = 0;
-    for (uint32_t i = 0; word != NULL && i < (page->capacity + 63) / 64; i++)
+    for (uint32_t i = 0; word != NULL && i < (page->capacity + 63U) / 64; i++)
         count += (size_t)__builtin_popcountll(atomic_load_explicit(&word[i], memory_order_relaxed));
     return count;
 }

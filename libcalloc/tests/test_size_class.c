@@ -1,6 +1,7 @@
 /* The size classes and the arithmetic that tells where their blocks start, tried out whole. */
 #include "support.h"
 
+#include "page.h"
 #include "size_class.h"
 
 static void classes_grow_in_multiples_of_16(void **state)
@@ -77,13 +78,26 @@ static void slabs_hold_enough_blocks(void **state)
 
 static void assert_starts_are_exact(size_t size, uint32_t blocks)
 {
-    uint32_t factor = cal__start_factor(size);
-    uint32_t limit = cal__start_limit(size, factor, blocks);
+    uint64_t factor = cal__start_factor(size);
+    uint64_t limit = cal__start_limit(size, factor, blocks);
     unsigned wrong = 0;
-    for (uint32_t offset = 0; offset < CAL_GRANULE; offset++) {
+    for (uint32_t offset = 0; offset < CAL_SLAB_LARGE_GRANULES * CAL_GRANULE; offset++) {
         bool start = offset % size == 0 && offset / size < blocks;
-        wrong += cal__is_start((uint16_t)offset, factor, limit) != start;
+        wrong += cal__is_start(offset, factor, limit) != start;
     }
+    /* Other pages, in whole windows and keys from this one, and all the powers of two. */
+    for (uint64_t far = 1; far < (uint64_t)1 << 47; far += (far << 3) / 7 + 1) {
+        for (uint64_t low = 0; low <= 3 * size; low += size < 64 ? 1 : size / 16) {
+            uint64_t number = (far << CAL_GRANULE_SHIFT) + low;
+            if (number >> 47 != 0 || number < CAL_SLAB_LARGE_GRANULES * CAL_GRANULE)
+                continue;
+            wrong += cal__is_start(number, factor, limit);
+            wrong += cal__is_start(0 - number, factor, limit);
+        }
+    }
+    /* A page that no thread frees to on the fast path, asked about NULL and addresses all over. */
+    for (uint64_t address = 0; address < (uint64_t)1 << 47; address += 16 + address / 256 * 16)
+        wrong += cal__is_start(address - CAL_ORIGIN_NOBODY, factor, limit);
     if (wrong != 0)
         print_error("blocks of %zu bytes, %u of them: %u offsets wrong\n", size, blocks, wrong);
     assert_int_equal(wrong, 0);
@@ -107,14 +121,12 @@ static void the_limit_is_exact_for_every_number_of_blocks(void **state)
 {
     for (unsigned i = 0; i < CAL_CLASSES; i++) {
         size_t size = cal__class_size(i);
-        uint32_t factor = cal__start_factor(size);
+        uint64_t factor = cal__start_factor(size);
         for (uint32_t blocks = 1; blocks <= capacity_of(i); blocks++) {
-            uint32_t limit = cal__start_limit(size, factor, blocks);
+            uint64_t limit = cal__start_limit(size, factor, blocks);
             size_t last = (blocks - 1) * size;
-            if (last < CAL_GRANULE)
-                assert_true(cal__is_start((uint16_t)last, factor, limit));
-            if (blocks * size < CAL_GRANULE)
-                assert_false(cal__is_start((uint16_t)(blocks * size), factor, limit));
+            assert_true(cal__is_start(last, factor, limit));
+            assert_false(cal__is_start(blocks * size, factor, limit));
         }
     }
 }
