@@ -1,6 +1,6 @@
 /* What stays with the process after a large block was freed. Compare
  *     ./options
- *     CALLOC_OPTIONS=huge_cache=0 ./options */
+ *     CALLOC_OPTIONS=retain=0 ./options */
 #include <calloc/calloc.h>
 #include <stdio.h>
 #include <string.h>

@@ -28,8 +28,8 @@ static bool annotating(void)
 static CAL_COLD _Noreturn void not_a_block(const struct cal__page *page, const void *block,
                                            const char *what)
 {
-    /* A mapping kept for re-use is the one freed block whose address says so. */
-    bool freed = page != NULL && page->kind == CAL_PAGE_HUGE && cal__huge_is_cached(page) &&
+    /* A free run that was used and begins here is the one freed block whose address says so. */
+    bool freed = page != NULL && page->kind == CAL_PAGE_FREE && !page->zeroed &&
                  cal__page_start(page) == block;
     cal__fatal(freed && strcmp(what, "invalid free") == 0 ? "double free" : what, block);
 }
@@ -48,8 +48,7 @@ static struct cal__page *page_of(const void *block, const char *what)
             not_a_block(page, block, what);
         return page;
     }
-    bool live =
-        page->kind == CAL_PAGE_RUN || (page->kind == CAL_PAGE_HUGE && !cal__huge_is_cached(page));
+    bool live = page->kind == CAL_PAGE_RUN || page->kind == CAL_PAGE_HUGE;
     if (CAL_UNLIKELY(!live || offset != 0))
         not_a_block(page, block, what);
     return page;
@@ -120,9 +119,7 @@ static CAL_COLD bool reclaim(struct cal__heap *heap)
 {
     if (heap != NULL)
         cal__heap_collect(heap);
-    bool mappings = cal__huge_purge(true);
-    bool runs = cal__span_unmap_all();
-    return mappings || runs;
+    return cal__span_unmap_all();
 }
 
 /* With memory that is free in another shape, if there is no other. */

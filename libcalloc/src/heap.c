@@ -1,6 +1,5 @@
 #include "heap.h"
 
-#include "huge.h"
 #include "message.h"
 #include "span.h"
 
@@ -241,7 +240,6 @@ static void tick(struct cal__heap *heap)
         return;
     heap->ticks = 0;
     cal__span_purge_expired();
-    cal__huge_purge(false);
 }
 
 /* A page of the class to allocate from, in the order of what it costs. */

@@ -21,7 +21,7 @@ CAL_EXPORT struct mallinfo2 mallinfo2(void)
         .hblkhd = huge.live_bytes,
         .uordblks = sum.active_bytes - cal__min(sum.active_bytes, huge.live_bytes),
         .fordblks = sum.fragmentation_bytes + sum.retained_bytes + sum.free_bytes,
-        .keepcost = span.dirty_bytes + huge.cached_bytes,
+        .keepcost = span.dirty_bytes,
     };
 }
 

@@ -4,7 +4,6 @@
 
 #include "annotate.h"
 #include "block.h"
-#include "huge.h"
 #include "span.h"
 
 static void *allocate(size_t size, size_t alignment, bool zero)
@@ -79,9 +78,7 @@ CAL_EXPORT int cal_trim(void)
     if (heap != &cal__heap_empty)
         cal__heap_collect(heap);
     cal__annotate_end();
-    int mappings = cal__huge_purge(true);
-    int runs = cal__span_purge_all();
-    return mappings || runs;
+    return cal__span_purge_all();
 }
 
 CAL_EXPORT const char *cal_version(void)

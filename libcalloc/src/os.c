@@ -8,6 +8,11 @@
 
 #include "annotate.h"
 
+/* Of Linux 5.14, and of C libraries since; older kernels answer EINVAL. */
+#ifndef MADV_POPULATE_WRITE
+#    define MADV_POPULATE_WRITE 23
+#endif
+
 static _Atomic size_t mapped_bytes;
 static _Atomic size_t mapped_peak;
 
@@ -154,30 +159,35 @@ bool cal__os_purge(void *address, size_t size)
     return done;
 }
 
-int cal__os_resize(void *address, size_t old_size, size_t new_size)
+/* Only what the kernel itself mapped: a source of an add-on has its own mind about pages. */
+static int advise(void *address, size_t size, int advice)
 {
+    if (cal__os_source() != &system_source)
+        return -ENOSYS;
     int saved = errno;
-    if (CAL_UNLIKELY(cal__annotating != CAL_ANNOTATE_NONE) && new_size < old_size)
-        cal__annotate_forget((char *)address + new_size, old_size - new_size);
-    int error = cal__os_source()->remap(address, old_size, new_size, NULL);
+    int error = madvise(address, size, advice) == 0 ? 0 : -errno;
     errno = saved;
-    if (error != 0)
-        return error;
-    if (new_size > old_size)
-        count_mapped(new_size - old_size);
-    else
-        count_unmapped(old_size - new_size);
-    return 0;
+    return error;
 }
 
-bool cal__os_move(void *address, size_t old_size, size_t new_size, void *destination)
+void cal__os_advise_huge(void *address, size_t size)
+{
+    advise(address, size, MADV_HUGEPAGE);
+}
+
+int cal__os_populate(void *address, size_t size)
+{
+    return advise(address, size, MADV_POPULATE_WRITE);
+}
+
+bool cal__os_move(void *address, size_t size, void *destination)
 {
     int saved = errno;
-    bool done = cal__os_source()->remap(address, old_size, new_size, destination) == 0;
+    bool done = cal__os_source()->remap(address, size, size, destination) == 0;
     errno = saved;
     /* DESTINATION was counted when it was mapped and is replaced; the old range is gone. */
     if (done)
-        count_unmapped(old_size);
+        count_unmapped(size);
     return done;
 }
 

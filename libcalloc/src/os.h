@@ -2,7 +2,7 @@
  * source of an add-on may take the place of the kernel.
  *
  * After start only these system calls are made: mmap (private, anonymous), munmap, mremap,
- * madvise (DONTNEED) and futex. Each may be refused at any time. */
+ * madvise (DONTNEED; HUGEPAGE and POPULATE_WRITE where options ask for them) and futex. Each may be refused at any time. */
 #ifndef CAL_OS_H
 #define CAL_OS_H
 
@@ -16,10 +16,13 @@ void *cal__os_map(size_t size, size_t alignment, void *hint);
 bool cal__os_unmap(void *address, size_t size);
 /* True: physical memory given back, and the range reads as zeros. */
 bool cal__os_purge(void *address, size_t size);
-/* Resizes in place: 0, or a negative errno and nothing has changed. */
-int cal__os_resize(void *address, size_t old_size, size_t new_size);
-/* Moves a mapping onto DESTINATION, which must be a mapping of NEW_SIZE bytes. */
-bool cal__os_move(void *address, size_t old_size, size_t new_size, void *destination);
+/* Asks for pages of 2 MiB, where the kernel has some; it need not answer. */
+void cal__os_advise_huge(void *address, size_t size);
+/* Gives the range its pages now: 0 or a negative errno. Only -ENOMEM says that there are not enough;
+ * with all others the pages come when they are touched, as ever. */
+int cal__os_populate(void *address, size_t size);
+/* Moves pages onto DESTINATION, which is mapped. False when refused, and nothing has changed. */
+bool cal__os_move(void *address, size_t size, void *destination);
 
 /* Milliseconds of some clock that never makes a system call: the kernel's coarse clock where the
  * vDSO has it, else a count of calls. */

@@ -23,7 +23,7 @@ enum cal__page_kind {
     CAL_PAGE_FREE, /* free run in the span layer */
     CAL_PAGE_SLAB,
     CAL_PAGE_RUN,  /* one large block */
-    CAL_PAGE_HUGE, /* one block in a mapping of its own */
+    CAL_PAGE_HUGE, /* one block that grows by moving its pages */
 };
 
 enum cal__page_list {

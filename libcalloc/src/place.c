@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lock.h"
+#include "options.h"
 #include "os.h"
 
 /* Holes that are remembered, in address order. When there are more the smallest is forgotten: the
@@ -45,6 +46,49 @@ static void hole_insert(unsigned index, uint64_t first, uint64_t end)
     count++;
 }
 
+/* Seams: a bit for each granule where another mapping of the kernel may begin, by the low bits of
+ * the granule's number. A bit too many only means that what could move at once moves in two parts;
+ * one too few that a move may be refused. */
+#define SEAM_BITS ((uint64_t)1 << 20)
+/* Of about 65,000 mappings that the kernel allows a process, what moving takes at most. */
+#define SEAMS_MAX ((size_t)16384)
+
+static uint64_t seams[SEAM_BITS / 64];
+static size_t seam_count;
+static uint64_t refused_until;
+
+static uint64_t seam_mask(uint64_t granule)
+{
+    return (uint64_t)1 << (granule % 64);
+}
+
+static bool is_seam(uint64_t granule)
+{
+    return (seams[granule % SEAM_BITS / 64] & seam_mask(granule)) != 0;
+}
+
+static void add_seam(uint64_t granule)
+{
+    seam_count += !is_seam(granule);
+    seams[granule % SEAM_BITS / 64] |= seam_mask(granule);
+}
+
+/* There are none between these two. Whole words at a time: blocks may have terabytes. */
+static void clear_seams(uint64_t first, uint64_t end)
+{
+    if (end - first > SEAM_BITS)
+        end = first + SEAM_BITS;
+    while (first < end && seam_count != 0) {
+        if (seams[first % SEAM_BITS / 64] == 0) {
+            first = (first | 63) + 1;
+            continue;
+        }
+        seam_count -= is_seam(first);
+        seams[first % SEAM_BITS / 64] &= ~seam_mask(first);
+        first++;
+    }
+}
+
 /* An address to ask for; NULL for no opinion. */
 static void *hint_for(size_t granules, size_t alignment)
 {
@@ -83,6 +127,7 @@ static void remember(const void *hint, const void *address, size_t granules)
     uint64_t wanted = (uintptr_t)hint >> CAL_GRANULE_SHIFT;
     cal__lock_acquire(&lock);
     fill(first, first + granules);
+    clear_seams(first + 1, first + granules);
     if (hint != NULL && first != wanted)
         /* Somebody is there: do not ask for it again. */
         fill(wanted, wanted + granules);
@@ -91,11 +136,13 @@ static void remember(const void *hint, const void *address, size_t granules)
     cal__lock_release(&lock);
 }
 
-void cal__place_unmapped(const void *address, size_t granules)
+/* The range is no longer mapped. */
+static void unmapped(const void *address, size_t granules)
 {
     uint64_t first = (uintptr_t)address >> CAL_GRANULE_SHIFT;
     uint64_t end = first + granules;
     cal__lock_acquire(&lock);
+    clear_seams(first + 1, end);
     unsigned index = 0;
     while (index < count && holes[index].end < first)
         index++;
@@ -117,8 +164,18 @@ void *cal__place_map(size_t granules, size_t alignment)
     void *hint = hint_for(granules, alignment);
     void *address =
         cal__os_map(granules << CAL_GRANULE_SHIFT, alignment << CAL_GRANULE_SHIFT, hint);
-    if (address != NULL)
-        remember(hint, address, granules);
+    if (address == NULL)
+        return NULL;
+    remember(hint, address, granules);
+    if (CAL_UNLIKELY(cal__options.huge_pages != 0) && granules >= CAL_HUGE_GRANULES) {
+        uint64_t first = (uintptr_t)address >> CAL_GRANULE_SHIFT;
+        cal__os_advise_huge(address, granules << CAL_GRANULE_SHIFT);
+        /* To the kernel it is another mapping than a neighbour that is not for huge pages. */
+        cal__lock_acquire(&lock);
+        add_seam(first);
+        add_seam(first + granules);
+        cal__lock_release(&lock);
+    }
     return address;
 }
 
@@ -126,8 +183,53 @@ bool cal__place_unmap(void *address, size_t granules)
 {
     bool done = cal__os_unmap(address, granules << CAL_GRANULE_SHIFT);
     if (done)
-        cal__place_unmapped(address, granules);
+        unmapped(address, granules);
     return done;
+}
+
+/* Granules from FIRST on, at most LIMIT, that are one mapping to the kernel. */
+static size_t up_to_seam(uint64_t first, size_t limit)
+{
+    size_t granules = limit;
+    cal__lock_acquire(&lock);
+    if (seam_count != 0)
+        for (granules = 1; granules < limit && !is_seam(first + granules);)
+            granules++;
+    cal__lock_release(&lock);
+    return granules;
+}
+
+size_t cal__place_move(void *address, size_t granules, void *destination)
+{
+    size_t done = 0;
+    while (done < granules) {
+        char *from = (char *)address + (done << CAL_GRANULE_SHIFT);
+        char *to = (char *)destination + (done << CAL_GRANULE_SHIFT);
+        size_t part = up_to_seam((uintptr_t)from >> CAL_GRANULE_SHIFT, granules - done);
+        bool moved = cal__os_move(from, part << CAL_GRANULE_SHIFT, to);
+        cal__lock_acquire(&lock);
+        if (moved) {
+            add_seam((uintptr_t)to >> CAL_GRANULE_SHIFT);
+            add_seam(((uintptr_t)to >> CAL_GRANULE_SHIFT) + part);
+        } else {
+            refused_until = cal__os_milliseconds() + cal__options.purge_delay;
+        }
+        cal__lock_release(&lock);
+        if (!moved)
+            break;
+        unmapped(from, part);
+        done += part;
+    }
+    return done;
+}
+
+bool cal__place_may_scatter(void)
+{
+    cal__lock_acquire(&lock);
+    bool may =
+        seam_count < SEAMS_MAX && (refused_until == 0 || cal__os_milliseconds() > refused_until);
+    cal__lock_release(&lock);
+    return may;
 }
 
 void cal__place_lock(void)

@@ -4,18 +4,29 @@
  * would need cutting. So the next one is asked for below the last, and holes that unmapping left
  * are remembered, coalesced and asked for first: address space is recycled, the heap stays in one
  * piece, and neighbouring mappings are one to the kernel. A hint is only a hint: what was asked for
- * may be somebody else's by now, and then the kernel chooses. */
+ * may be somebody else's by now, and then the kernel chooses.
+ *
+ * Pages can also be moved. The kernel then keeps what moved as a mapping of its own for ever, and
+ * moves only one mapping at a time, so the borders that moves made, the seams, are remembered. */
 #ifndef CAL_PLACE_H
 #define CAL_PLACE_H
 
 #include "base.h"
 
+/* What the option huge_pages aligns to: 2 MiB. */
+#define CAL_HUGE_GRANULES ((size_t)32)
+
 /* Maps GRANULES granules of zeroed memory, the first a multiple of ALIGNMENT; NULL when refused. */
 void *cal__place_map(size_t granules, size_t alignment);
 /* Back to the kernel; false when it refuses, and then it is still mapped. */
 bool cal__place_unmap(void *address, size_t granules);
-/* The range is no longer mapped, by other means than the above. */
-void cal__place_unmapped(const void *address, size_t granules);
+/* Moves pages to DESTINATION, GRANULES mapped granules that nobody has written to: it is their
+ * addresses that change, nothing is copied. Returns how many granules moved, from the start; they
+ * are not mapped at the old address any more. The others are as they were on both sides. */
+size_t cal__place_move(void *address, size_t granules, void *destination);
+/* False when moving has left so many mappings that it should only be done for what it is needed
+ * for, because the kernel limits their number; or when the kernel refused to move lately. */
+bool cal__place_may_scatter(void);
 
 /* For fork. */
 void cal__place_lock(void);

@@ -1,5 +1,8 @@
 #include "span.h"
 
+#include <errno.h>
+#include <string.h>
+
 #include "annotate.h"
 #include "lock.h"
 #include "metadata.h"
@@ -16,6 +19,14 @@
 #define SEGMENT_MAX   ((size_t)1024)
 /* What one call purges at most before it goes back to its own work; the next one goes on. */
 #define PURGE_RUNS 64
+/* Free memory may come on top of the most that was ever in use by a share of that. */
+#define RETAINED_SHARE 12
+/* To move a run of any length costs about as much as the page faults of half a granule, but each is
+ * a mapping of the kernel's from then on: no shorter ones, and no more of them for one block. */
+#define PART_MIN  ((size_t)2)
+#define PARTS_MAX 64
+/* Where only the limit asks for it, so much is moved at once. */
+#define MOVE_MIN ((size_t)32)
 
 #define PAGES_PER_CHUNK 31
 
@@ -40,6 +51,9 @@ static struct cal__page *newest;
 static struct chunk *chunks;
 static struct cal__page *unused_pages;
 static size_t segment_granules;
+static size_t huge_granules; /* of those, in HUGE pages */
+static size_t in_use;        /* in pages of all kinds */
+static size_t most_in_use;
 
 _Static_assert(sizeof(struct chunk) == 4096, "a chunk of descriptors fills a kernel page");
 _Static_assert(BINS == SEGMENT, "the last bin holds the runs of segment size");
@@ -275,6 +289,17 @@ static struct cal__page *run_find(const struct run_set *set, size_t granules, si
     return NULL;
 }
 
+static struct cal__page *run_longest(const struct run_set *set)
+{
+    if (set->nonempty == 0)
+        return NULL;
+    struct cal__page *best = set->bin[63 - __builtin_clzll(set->nonempty)];
+    for (struct cal__page *run = best; run != NULL; run = run->next)
+        if (cal__page_granules(run) > cal__page_granules(best))
+            best = run;
+    return best;
+}
+
 static void leave_rest(const struct cal__page *run, struct cal__page *rest, uint64_t first,
                        size_t granules, struct cal__page *older)
 {
@@ -317,6 +342,8 @@ static bool map_segment(size_t granules, size_t alignment)
 {
     /* AddressSanitizer knows nothing of the bytes before the first block but what we say of them. */
     size_t guard = CAL_UNLIKELY(cal__annotating == CAL_ANNOTATE_ASAN) ? alignment : 0;
+    if (CAL_UNLIKELY(cal__options.huge_pages != 0) && granules >= CAL_HUGE_GRANULES)
+        alignment = cal__max(alignment, CAL_HUGE_GRANULES);
     size_t whole = granules + guard;
     void *address = cal__place_map(whole, alignment);
     if (address == NULL)
@@ -353,165 +380,42 @@ static bool grow(size_t granules, size_t alignment)
     return true;
 }
 
-static struct cal__page *allocate_locked(size_t granules, size_t alignment, bool zeroed)
-{
-    const struct run_set *sets[2] = {zeroed ? &clean : &dirty, zeroed ? &dirty : &clean};
-    for (int i = 0; i < 2; i++) {
-        struct cal__page *run = run_find(sets[i], granules, alignment);
-        if (run != NULL)
-            return run_cut(run, granules, alignment);
-    }
-    if (!grow(granules, alignment))
-        return NULL;
-    struct cal__page *run = run_find(&clean, granules, alignment);
-    return run == NULL ? NULL : run_cut(run, granules, alignment);
-}
-
-/* What the map must know of a page: all of a slab, whose blocks may begin anywhere, and only the
- * first granule of a large block. */
-static size_t mapped_granules(const struct cal__page *page)
-{
-    return page->kind == CAL_PAGE_SLAB ? cal__page_granules(page) : 1;
-}
-
-struct cal__page *cal__span_allocate(size_t granules, size_t alignment, enum cal__page_kind kind,
-                                     bool zeroed)
-{
-    cal__lock_acquire(&lock);
-    struct cal__page *page = allocate_locked(granules, alignment, zeroed);
-    if (page != NULL) {
-        page_reset(page, kind);
-        cal__map_set(page, page_first(page), mapped_granules(page));
-    }
-    cal__lock_release(&lock);
-    return page;
-}
-
-void cal__span_release(struct cal__page *page)
-{
-    cal__lock_acquire(&lock);
-    cal__map_clear(page, page_first(page), mapped_granules(page));
-    page_reset(page, CAL_PAGE_NONE);
-    page->zeroed = false;
-    page->expiry = cal__os_milliseconds() + cal__options.purge_delay;
-    run_insert(page);
-    cal__lock_release(&lock);
-    cal__span_purge_expired();
-}
-
-bool cal__span_extend(struct cal__page *page, size_t granules)
-{
-    cal__lock_acquire(&lock);
-    bool done = false;
-    size_t old = cal__page_granules(page);
-    uint64_t end = page_first(page) + old;
-    struct cal__page *right = cal__map_find(end);
-    if (right != NULL && right->kind == CAL_PAGE_FREE && page_first(right) == end &&
-        cal__page_granules(right) >= granules - old) {
-        struct cal__page *part = run_cut(right, granules - old, 1);
-        if (part != NULL) {
-            page_delete(part);
-            atomic_store_explicit(&page->granules, (uint32_t)granules, memory_order_relaxed);
-            done = true;
-        }
-    }
-    cal__lock_release(&lock);
-    return done;
-}
-
-void cal__span_shrink(struct cal__page *page, size_t granules)
-{
-    cal__lock_acquire(&lock);
-    struct cal__page *rest = page_new();
-    /* Without a descriptor for it the end simply stays part of the block. */
-    if (rest != NULL) {
-        size_t old = cal__page_granules(page);
-        atomic_store_explicit(&page->granules, (uint32_t)granules, memory_order_relaxed);
-        page_set_range(rest, page_first(page) + granules, old - granules);
-        rest->zeroed = false;
-        rest->list = CAL_LIST_NONE;
-        rest->expiry = cal__os_milliseconds() + cal__options.purge_delay;
-        run_insert(rest);
-    }
-    cal__lock_release(&lock);
-    cal__span_purge_expired();
-}
-
-void cal__span_donate(struct cal__page *page, size_t size, bool zeroed)
-{
-    size_t granules = size >> CAL_GRANULE_SHIFT;
-    cal__lock_acquire(&lock);
-    cal__map_clear(page, page_first(page), 1);
-    page_reset(page, CAL_PAGE_NONE);
-    if (granules != 0 && cal__map_reserve(page_first(page), granules)) {
-        page_set_range(page, page_first(page), granules);
-        page->zeroed = zeroed;
-        page->expiry = cal__os_milliseconds() + cal__options.purge_delay;
-        segment_granules += granules;
-        run_insert(page);
-    } else {
-        page_delete(page);
-    }
-    cal__lock_release(&lock);
-}
-
-struct cal__page *cal__span_register(void *address, size_t size)
-{
-    uint64_t first = cal__granule_of(address);
-    cal__lock_acquire(&lock);
-    struct cal__page *page = NULL;
-    if (cal__map_reserve(first, 1) && (page = page_new()) != NULL) {
-        page_reset(page, CAL_PAGE_HUGE);
-        page->size = size;
-        page->block_size = 0;
-        /* Only the first granule matters: a pointer into the middle is not one we handed out. */
-        page_set_range(page, first, 1);
-        cal__map_set(page, first, 1);
-    }
-    cal__lock_release(&lock);
-    return page;
-}
-
-bool cal__span_rebase(struct cal__page *page, void *address)
-{
-    uint64_t first = cal__granule_of(address);
-    cal__lock_acquire(&lock);
-    bool done = cal__map_reserve(first, 1);
-    if (done) {
-        cal__map_clear(page, page_first(page), 1);
-        page_set_range(page, first, 1);
-        cal__map_set(page, first, 1);
-    }
-    cal__lock_release(&lock);
-    return done;
-}
-
-void cal__span_hide(struct cal__page *page)
-{
-    cal__lock_acquire(&lock);
-    cal__map_clear(page, page_first(page), 1);
-    cal__lock_release(&lock);
-}
-
-void cal__span_unregister(struct cal__page *page)
-{
-    cal__lock_acquire(&lock);
-    cal__map_clear(page, page_first(page), 1);
-    page_delete(page);
-    cal__lock_release(&lock);
-}
-
 /* Purging. */
 
-enum purge_mode { purge_expired, purge_dirty, unmap_everything };
+enum purge_mode { purge_expired, purge_excess, purge_dirty, unmap_everything };
+
+/* What may be in use and retained together. */
+static size_t limit(void)
+{
+    return most_in_use + most_in_use / RETAINED_SHARE;
+}
+
+/* Dirty granules on top of what the option allows ... */
+static size_t above_option(void)
+{
+    size_t kept = cal__options.retain >> CAL_GRANULE_SHIFT;
+    return dirty.granules - cal__min(dirty.granules, kept);
+}
+
+/* ... and on top of what there may be while fresh memory comes into use. */
+static size_t excess(void)
+{
+    size_t both = in_use + dirty.granules;
+    return cal__max(both - cal__min(both, limit()), above_option());
+}
 
 /* Takes the next run to give back out of the sets, so that the system call is made without the
  * lock; nobody else can reach the run then. */
 static struct cal__page *purge_next(enum purge_mode mode, uint64_t now)
 {
     struct cal__page *run = oldest;
-    if (mode == purge_expired && run != NULL && run->expiry > now)
-        return NULL;
+    if (run != NULL && (mode == purge_excess || (mode == purge_expired && run->expiry > now))) {
+        size_t above = mode == purge_excess ? excess() : above_option();
+        if (above == 0)
+            return NULL;
+        if (above < cal__page_granules(run))
+            return run_cut(run, above, 1);
+    }
     if (run == NULL && mode == unmap_everything && clean.nonempty != 0)
         run = clean.bin[__builtin_ctzll(clean.nonempty)];
     if (run == NULL && mode == unmap_everything && dirty.nonempty != 0)
@@ -530,7 +434,7 @@ static bool purge(enum purge_mode mode)
 {
     uint64_t now = cal__os_milliseconds();
     bool any = false;
-    for (unsigned i = 0; mode != purge_expired || i < PURGE_RUNS; i++) {
+    for (unsigned i = 0; mode > purge_excess || i < PURGE_RUNS; i++) {
         cal__lock_acquire(&lock);
         struct cal__page *run = purge_next(mode, now);
         cal__lock_release(&lock);
@@ -560,6 +464,293 @@ static bool purge(enum purge_mode mode)
     return any;
 }
 
+static struct cal__page *allocate_locked(size_t granules, size_t alignment, bool zeroed)
+{
+    const struct run_set *sets[2] = {zeroed ? &clean : &dirty, zeroed ? &dirty : &clean};
+    for (int i = 0; i < 2; i++) {
+        struct cal__page *run = run_find(sets[i], granules, alignment);
+        if (run != NULL)
+            return run_cut(run, granules, alignment);
+    }
+    if (!grow(granules, alignment))
+        return NULL;
+    struct cal__page *run = run_find(&clean, granules, alignment);
+    return run == NULL ? NULL : run_cut(run, granules, alignment);
+}
+
+/* What the map must know of a page: all of a slab, whose blocks may begin anywhere, and only the
+ * first granule of a large block. */
+static size_t mapped_granules(const struct cal__page *page)
+{
+    return page->kind == CAL_PAGE_SLAB ? cal__page_granules(page) : 1;
+}
+
+static void count(const struct cal__page *page, size_t added)
+{
+    in_use += added;
+    most_in_use = cal__max(most_in_use, in_use);
+    if (page->kind == CAL_PAGE_HUGE)
+        huge_granules += added;
+}
+
+/* Backing clean memory with pages that are retained. */
+
+/* Takes dirty runs for at most GRANULES granules out of their set, the longest ones if no single one
+ * serves; a list through `next`. */
+static struct cal__page *parts_take(size_t granules)
+{
+    struct cal__page *parts = NULL;
+    for (unsigned i = 0; i < PARTS_MAX && granules >= PART_MIN; i++) {
+        struct cal__page *run = run_find(&dirty, granules, 1);
+        if (run == NULL)
+            run = run_longest(&dirty);
+        if (run == NULL || cal__page_granules(run) < PART_MIN)
+            break;
+        run = run_cut(run, cal__min(granules, cal__page_granules(run)), 1);
+        if (run == NULL)
+            break;
+        granules -= cal__page_granules(run);
+        run->next = parts;
+        parts = run;
+    }
+    return parts;
+}
+
+/* A run that was taken out has lost its first MOVED granules; what is left is dirty still. */
+static void part_done(struct cal__page *part, size_t moved)
+{
+    size_t left = cal__page_granules(part) - moved;
+    segment_granules -= moved;
+    if (left != 0) {
+        part->zeroed = false;
+        part->list = CAL_LIST_NONE;
+        part->expiry = cal__os_milliseconds() + cal__options.purge_delay;
+        page_set_range(part, page_first(part) + moved, left);
+        run_insert(part);
+    } else {
+        page_delete(part);
+    }
+}
+
+/* Moves retained pages under the GRANULES granules from FIRST on, which are clean and in nobody's
+ * hands; returns how many, from the start, have pages now. */
+static size_t back(uint64_t first, size_t granules)
+{
+    if (granules < PART_MIN || cal__annotating != CAL_ANNOTATE_NONE || !cal__place_may_scatter())
+        return 0;
+    cal__lock_acquire(&lock);
+    struct cal__page *parts = parts_take(granules);
+    cal__lock_release(&lock);
+    size_t backed = 0;
+    bool refused = false;
+    while (parts != NULL) {
+        struct cal__page *part = parts;
+        parts = part->next;
+        size_t length = cal__page_granules(part);
+        void *destination = (void *)((first + backed) << CAL_GRANULE_SHIFT);
+        size_t moved = refused ? 0 : cal__place_move(cal__page_start(part), length, destination);
+        refused = moved != length;
+        backed += moved;
+        cal__lock_acquire(&lock);
+        part_done(part, moved);
+        cal__lock_release(&lock);
+    }
+    return backed;
+}
+
+/* The GRANULES granules from FIRST on, which are clean, are about to be used by PAGE: gives them
+ * pages that are retained, to a run only as many as the limit asks for, and gives back what is
+ * retained beyond it then. ZERO: all is to read as zeros still. False when memory is wanted now and
+ * there is none. */
+static bool prepare(const struct cal__page *page, uint64_t first, size_t granules, bool zero)
+{
+    size_t wanted = granules;
+    if (page->kind != CAL_PAGE_HUGE) {
+        cal__lock_acquire(&lock);
+        size_t above = excess();
+        cal__lock_release(&lock);
+        wanted = above == 0 ? 0 : cal__min(granules, cal__max(above, MOVE_MIN));
+    }
+    size_t backed = back(first, wanted);
+    if (zero && backed != 0)
+        memset((void *)(first << CAL_GRANULE_SHIFT), 0, backed << CAL_GRANULE_SHIFT);
+    bool done = true;
+    if (CAL_UNLIKELY(cal__options.prefault != 0) && backed < granules)
+        done = cal__os_populate((void *)((first + backed) << CAL_GRANULE_SHIFT),
+                                (granules - backed) << CAL_GRANULE_SHIFT) != -ENOMEM;
+    purge(purge_excess);
+    return done;
+}
+
+struct cal__page *cal__span_allocate(size_t granules, size_t alignment, enum cal__page_kind kind,
+                                     bool zeroed)
+{
+    cal__lock_acquire(&lock);
+    bool large = kind != CAL_PAGE_SLAB;
+    if (CAL_UNLIKELY(cal__options.huge_pages != 0) && granules >= CAL_HUGE_GRANULES)
+        alignment = cal__max(alignment, CAL_HUGE_GRANULES);
+    /* Zeros cost less to write than new pages, which something retained would have to go for. */
+    bool above = large && in_use + granules + dirty.granules > limit();
+    struct cal__page *page = allocate_locked(granules, alignment, zeroed && !above);
+    bool ready = true;
+    if (page != NULL) {
+        page_reset(page, kind);
+        count(page, granules);
+        cal__map_set(page, page_first(page), mapped_granules(page));
+        bool some = dirty.granules >= PART_MIN && (above || (kind == CAL_PAGE_HUGE && !zeroed));
+        ready = !large || !page->zeroed || !(some || cal__options.prefault != 0);
+        page->zeroed = page->zeroed && (ready || zeroed);
+    }
+    cal__lock_release(&lock);
+    if (CAL_LIKELY(ready) || prepare(page, page_first(page), granules, zeroed))
+        return page;
+    cal__span_release(page);
+    return NULL;
+}
+
+void cal__span_release(struct cal__page *page)
+{
+    cal__lock_acquire(&lock);
+    cal__map_clear(page, page_first(page), mapped_granules(page));
+    count(page, -cal__page_granules(page));
+    page_reset(page, CAL_PAGE_NONE);
+    page->zeroed = false;
+    page->expiry = cal__os_milliseconds() + cal__options.purge_delay;
+    run_insert(page);
+    cal__lock_release(&lock);
+    cal__span_purge_expired();
+}
+
+/* What a run may grow over at once. */
+#define NEIGHBOURS 8
+
+/* Takes GRANULES granules from FIRST on out of the sets; *CLEAN_FROM is where those begin that have
+ * no pages. False and no change when they are not all free. */
+static bool take_range(uint64_t first, size_t granules, uint64_t *clean_from)
+{
+    struct cal__page *runs[NEIGHBOURS];
+    unsigned runs_count = 0;
+    size_t found = 0;
+    while (found < granules && runs_count < NEIGHBOURS) {
+        struct cal__page *run = cal__map_find(first + found);
+        if (run == NULL || run->kind != CAL_PAGE_FREE || page_first(run) != first + found)
+            return false;
+        found += cal__page_granules(run);
+        runs[runs_count++] = run;
+    }
+    if (found < granules)
+        return false;
+    /* The last one first: it alone may need a descriptor for what it has too much. */
+    struct cal__page *last = runs[runs_count - 1];
+    runs[runs_count - 1] = run_cut(last, cal__page_granules(last) - (found - granules), 1);
+    if (runs[runs_count - 1] == NULL)
+        return false;
+    *clean_from = first + granules;
+    for (unsigned i = runs_count; i-- > 0;) {
+        if (runs[i]->kind == CAL_PAGE_FREE)
+            run_unlink(runs[i]);
+        if (runs[i]->zeroed && page_first(runs[i]) + cal__page_granules(runs[i]) == *clean_from)
+            *clean_from = page_first(runs[i]);
+        page_delete(runs[i]);
+    }
+    return true;
+}
+
+bool cal__span_extend(struct cal__page *page, size_t granules)
+{
+    size_t old = cal__page_granules(page);
+    uint64_t end = page_first(page) + granules;
+    uint64_t clean_from = end;
+    cal__lock_acquire(&lock);
+    bool done = take_range(page_first(page) + old, granules - old, &clean_from);
+    if (done) {
+        atomic_store_explicit(&page->granules, (uint32_t)granules, memory_order_relaxed);
+        count(page, granules - old);
+    }
+    cal__lock_release(&lock);
+    if (done && clean_from != end && !prepare(page, clean_from, end - clean_from, false)) {
+        cal__span_shrink(page, old);
+        return false;
+    }
+    return done;
+}
+
+void cal__span_shrink(struct cal__page *page, size_t granules)
+{
+    cal__lock_acquire(&lock);
+    struct cal__page *rest = page_new();
+    /* Without a descriptor for it the end simply stays part of the block. */
+    if (rest != NULL) {
+        size_t old = cal__page_granules(page);
+        count(page, granules - old);
+        atomic_store_explicit(&page->granules, (uint32_t)granules, memory_order_relaxed);
+        page_set_range(rest, page_first(page) + granules, old - granules);
+        rest->zeroed = false;
+        rest->list = CAL_LIST_NONE;
+        rest->expiry = cal__os_milliseconds() + cal__options.purge_delay;
+        run_insert(rest);
+    }
+    cal__lock_release(&lock);
+    cal__span_purge_expired();
+}
+
+/* A clean run to move to, with room to grow on if there is that much address space. */
+static struct cal__page *take_target(size_t granules)
+{
+    size_t roomy = granules + granules / 4;
+    struct cal__page *run = run_find(&clean, roomy, 1);
+    if (run == NULL && (grow(roomy, 1) || grow(granules, 1)))
+        run = run_find(&clean, granules, 1);
+    return run == NULL ? NULL : run_cut(run, granules, 1);
+}
+
+static void swap_ranges(struct cal__page *page, struct cal__page *other)
+{
+    uint64_t first = page_first(page);
+    size_t granules = cal__page_granules(page);
+    cal__map_clear(page, first, 1);
+    page_set_range(page, page_first(other), cal__page_granules(other));
+    cal__map_set(page, page_first(page), 1);
+    page_set_range(other, first, granules);
+}
+
+bool cal__span_move(struct cal__page *page, size_t granules)
+{
+    size_t old = cal__page_granules(page);
+    cal__lock_acquire(&lock);
+    struct cal__page *other = take_target(granules);
+    if (other != NULL)
+        count(page, granules - old);
+    cal__lock_release(&lock);
+    if (other == NULL)
+        return false;
+    bool done = prepare(page, page_first(other) + old, granules - old, false);
+    size_t moved = 0;
+    if (done) {
+        /* The map lets go of the old address before the kernel can give it to somebody else. */
+        cal__lock_acquire(&lock);
+        swap_ranges(page, other);
+        cal__lock_release(&lock);
+        moved = cal__place_move(cal__page_start(other), old, cal__page_start(page));
+        done = moved != 0;
+    }
+    size_t left = (old - moved) << CAL_GRANULE_SHIFT;
+    if (done && left != 0)
+        memcpy(cal__page_start(page) + (moved << CAL_GRANULE_SHIFT),
+               cal__page_start(other) + (moved << CAL_GRANULE_SHIFT), left);
+    cal__lock_acquire(&lock);
+    if (!done) {
+        if (cal__page_granules(page) != old)
+            swap_ranges(page, other);
+        count(page, old - granules);
+    }
+    part_done(other, moved);
+    cal__lock_release(&lock);
+    return done;
+}
+
+/* Giving back. */
+
 void cal__span_purge_expired(void)
 {
     purge(purge_expired);
@@ -581,7 +772,7 @@ struct cal__span_statistics cal__span_statistics(void)
 {
     cal__lock_acquire(&lock);
     struct cal__span_statistics statistics = {
-        .segment_bytes = segment_granules << CAL_GRANULE_SHIFT,
+        .segment_bytes = (segment_granules - huge_granules) << CAL_GRANULE_SHIFT,
         .dirty_bytes = dirty.granules << CAL_GRANULE_SHIFT,
         .clean_bytes = clean.granules << CAL_GRANULE_SHIFT,
         .dirty_runs = dirty.runs,

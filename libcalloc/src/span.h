@@ -4,16 +4,21 @@
  * delay is over) and clean ones (read as zeros, cost nothing). Neighbours in the same set are
  * coalesced at once. Purged runs of segment size are unmapped, so address space is recycled too.
  *
+ * Memory that was freed is used before memory that was not used yet. Where no dirty run is long
+ * enough for a large block, it gets the address of a clean one and the pages of several dirty ones,
+ * moved there; so it takes a page fault only where the process grows beyond what it had. What
+ * cannot serve in this way is purged when it would come on top of the most that was ever in use.
+ *
  * Lock order, from the outside in: start, hooks, heap registry, late heap, heap, abandoned pages,
- * huge cache, merged bitmaps, span, placement, metadata. */
+ * merged bitmaps, span, placement, metadata. */
 #ifndef CAL_SPAN_H
 #define CAL_SPAN_H
 
 #include "map.h"
 
 /* A run of GRANULES granules whose first is a multiple of ALIGNMENT granules (a power of two), as
- * a page of KIND (SLAB or RUN) that the map knows; `page->zeroed` says whether it reads as zeros.
- * ZEROED asks for such a run by preference. NULL when out of memory. */
+ * a page of KIND (SLAB, RUN or HUGE) that the map knows; `page->zeroed` says whether it reads as
+ * zeros. ZEROED asks for such a run by preference. NULL when out of memory. */
 struct cal__page *cal__span_allocate(size_t granules, size_t alignment, enum cal__page_kind kind,
                                      bool zeroed);
 /* Takes a run back. Its address may be handed out again at once, its memory is purged later. */
@@ -22,19 +27,9 @@ void cal__span_release(struct cal__page *page);
 bool cal__span_extend(struct cal__page *page, size_t granules);
 /* Gives the end of a run back. */
 void cal__span_shrink(struct cal__page *page, size_t granules);
-
-/* A page for a mapping of its own; NULL when out of memory. */
-struct cal__page *cal__span_register(void *address, size_t size);
-/* The page's mapping is at another address now. False, and nothing changed, when out of memory;
- * never when going back to where it was. */
-bool cal__span_rebase(struct cal__page *page, void *address);
-/* The mapping is about to go: its address is nobody's, the page still is. */
-void cal__span_hide(struct cal__page *page);
-/* The mapping is gone, and the page with it. */
-void cal__span_unregister(struct cal__page *page);
-
-/* A mapping that the kernel refused to unmap becomes a free run. ZEROED: it reads as zeros. */
-void cal__span_donate(struct cal__page *page, size_t size, bool zeroed);
+/* Makes a run longer at another address, by moving its pages there. False, and nothing changed, when
+ * out of memory or when the kernel refuses. */
+bool cal__span_move(struct cal__page *page, size_t granules);
 
 /* Purges the runs whose delay is over. Cheap when there are none. */
 void cal__span_purge_expired(void);
@@ -45,7 +40,7 @@ bool cal__span_purge_all(void);
 bool cal__span_unmap_all(void);
 
 struct cal__span_statistics {
-    size_t segment_bytes; /* mapped for segments */
+    size_t segment_bytes; /* mapped for all but HUGE pages */
     size_t dirty_bytes;
     size_t clean_bytes;
     size_t dirty_runs;

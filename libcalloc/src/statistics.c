@@ -68,7 +68,7 @@ __attribute__((no_sanitize("thread"))) struct cal_statistics cal__statistics(voi
     sum.total_allocated += run.allocated_bytes + huge.allocated_bytes;
     sum.active_allocations += run.live + huge.live;
     sum.active_bytes += run.live_bytes + huge.live_bytes;
-    sum.retained_bytes += span.dirty_bytes + huge.cached_bytes;
+    sum.retained_bytes += span.dirty_bytes;
     sum.free_bytes = span.clean_bytes;
     sum.metadata_bytes = cal__metadata_bytes();
     sum.os_memory_mapped = cal__os_mapped();

@@ -5,7 +5,6 @@
 
 #include "annotate.h"
 #include "hooks.h"
-#include "huge.h"
 #include "metadata.h"
 #include "options.h"
 #include "os.h"
@@ -202,7 +201,6 @@ static void unlock_all(bool in_child)
     cal__place_unlock(in_child);
     cal__span_unlock(in_child);
     cal__merged_unlock(in_child);
-    cal__huge_unlock(in_child);
     cal__remote_unlock(in_child);
     heaps_unlock(in_child);
     cal__lock_release_after_fork(&late_lock, in_child);
@@ -216,7 +214,6 @@ static void before_fork(void)
     cal__lock_acquire(&late_lock);
     heaps_lock();
     cal__remote_lock();
-    cal__huge_lock();
     cal__merged_lock();
     cal__span_lock();
     cal__place_lock();

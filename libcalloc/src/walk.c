@@ -3,7 +3,6 @@
 #include <calloc/hooks.h>
 
 #include "annotate.h"
-#include "huge.h"
 #include "os.h"
 #include "span.h"
 
@@ -115,7 +114,6 @@ RACY static bool visit_region(struct cal__page *page, void *argument)
     case CAL_PAGE_HUGE:
         region.kind = CAL_REGION_MAPPING;
         region.length = page->size;
-        region.live = !cal__huge_is_cached(page);
         break;
     default:
         region.kind = CAL_REGION_FREE;
@@ -186,7 +184,7 @@ static bool visit_blocks(struct cal__page *page, void *argument)
     struct block_walk *walk = argument;
     if (page->kind == CAL_PAGE_SLAB)
         return visit_slab(page, walk);
-    if (page->kind == CAL_PAGE_RUN || (page->kind == CAL_PAGE_HUGE && !cal__huge_is_cached(page)))
+    if (page->kind == CAL_PAGE_RUN || page->kind == CAL_PAGE_HUGE)
         return walk->visit(cal__page_start(page), page->size, walk->argument);
     return true;
 }

@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include <calloc/hooks.h>
+#include <sys/resource.h>
 
 #include "options.h"
 #include "os.h"
@@ -27,7 +28,8 @@ static int by_address(const void *a, const void *b)
     return first->address < second->address ? -1 : first->address > second->address;
 }
 
-/* Regions fill the segments without gap or overlap, and free neighbours of the same state are one. */
+/* Regions fill the segments without gap or overlap but for huge blocks, and free neighbours of the
+ * same state are one. */
 static void assert_tidy(void)
 {
     region_count = 0;
@@ -65,6 +67,20 @@ static size_t used_bytes(void)
 {
     struct cal__span_statistics now = cal__span_statistics();
     return now.segment_bytes - now.clean_bytes - now.dirty_bytes;
+}
+
+static long faults(void)
+{
+    struct rusage usage;
+    require(getrusage(RUSAGE_SELF, &usage) == 0);
+    return usage.ru_minflt;
+}
+
+/* Where tests are slow a tool has faults of its own. */
+static void assert_few_faults(long before, size_t most)
+{
+    if (!test_is_slow())
+        assert_in_range(faults() - before, 0, most);
 }
 
 static struct cal__page *take(size_t granules, size_t alignment)
@@ -227,6 +243,20 @@ static void address_space_is_recycled(void **state)
     assert_tidy();
 }
 
+static void stamp(struct cal__page *page, size_t seed)
+{
+    for (size_t i = 0; i < cal__page_granules(page); i++)
+        fill(cal__page_start(page) + i * CAL_GRANULE, 64, seed + i);
+}
+
+static bool is_stamped(const struct cal__page *page, size_t granules, size_t seed)
+{
+    bool good = true;
+    for (size_t i = 0; i < granules; i++)
+        good = good && is_filled(cal__page_start(page) + i * CAL_GRANULE, 64, seed + i);
+    return good;
+}
+
 static void random_work_stays_tidy(void **state)
 {
     enum { COUNT = 300 };
@@ -238,22 +268,33 @@ static void random_work_stays_tidy(void **state)
     for (size_t step = 0; step < steps; step++) {
         size_t i = random_below(&random, COUNT);
         size_t action = random_below(&random, 10);
+        bool huge = i % 4 == 0;
         if (pages[i] == NULL) {
-            pages[i] = take(1 + random_below(&random, 20), (size_t)1 << random_below(&random, 4));
-            seeds[i] = step;
-            fill(cal__page_start(pages[i]), 64, step);
+            pages[i] = cal__span_allocate(1 + random_below(&random, huge ? 60 : 20),
+                                          (size_t)1 << random_below(&random, 4),
+                                          huge ? CAL_PAGE_HUGE : CAL_PAGE_RUN, action < 2);
+            assert_non_null(pages[i]);
+            if (pages[i]->zeroed)
+                assert_true(is_zero(cal__page_start(pages[i]), cal__page_bytes(pages[i])));
         } else {
-            assert_true(is_filled(cal__page_start(pages[i]), 64, seeds[i]));
+            size_t old = cal__page_granules(pages[i]);
+            assert_true(is_stamped(pages[i], old, seeds[i]));
             if (action < 5) {
                 cal__span_release(pages[i]);
                 pages[i] = NULL;
-            } else if (action < 7) {
-                cal__span_extend(pages[i], cal__page_granules(pages[i]) + 1);
-            } else if (action < 9 && cal__page_granules(pages[i]) > 1) {
-                cal__span_shrink(pages[i],
-                                 1 + random_below(&random, cal__page_granules(pages[i]) - 1));
+                continue;
             }
+            if (action < 7)
+                cal__span_extend(pages[i], old + 1 + random_below(&random, 3));
+            else if (action < 9 && old > 1)
+                cal__span_shrink(pages[i], 1 + random_below(&random, old - 1));
+            else if (huge)
+                assert_true(cal__span_move(pages[i], old + 1 + random_below(&random, 50)));
+            size_t now = cal__page_granules(pages[i]);
+            assert_true(is_stamped(pages[i], old < now ? old : now, seeds[i]));
         }
+        seeds[i] = step;
+        stamp(pages[i], step);
         if (step % 1000 == 0)
             cal__span_purge_all();
         if (step % 2500 == 0)
@@ -264,51 +305,219 @@ static void random_work_stays_tidy(void **state)
     for (size_t i = 0; i < COUNT; i++)
         if (pages[i] != NULL)
             cal__span_release(pages[i]);
-    /* qsort() may have got itself a slab meanwhile. */
-    assert_in_range(used_bytes(), before, before + 16 * CAL_GRANULE);
+    /* qsort() may have got itself slabs meanwhile. */
+    assert_in_range(used_bytes(), before, before + 32 * CAL_GRANULE);
     assert_tidy();
 }
 
-static void mappings_are_known_while_registered(void **state)
+/* Blocks of several granules with something live between them, all but those freed. */
+enum { ISLANDS = 12 };
+
+static void leave_islands(struct cal__page *islands[ISLANDS], size_t granules)
 {
-    size_t size = 3 * CAL_GRANULE;
-    char *first = cal__os_map(size, CAL_GRANULE, NULL);
-    char *second = cal__os_map(size, CAL_GRANULE, NULL);
-    assert_non_null(first);
-    assert_non_null(second);
-    struct cal__page *page = cal__span_register(first, size);
-    assert_non_null(page);
-    assert_int_equal(page->kind, CAL_PAGE_HUGE);
-    assert_int_equal(page->size, size);
-    assert_ptr_equal(cal__map_find(cal__granule_of(first)), page);
-    assert_null(cal__map_find(cal__granule_of(first) + 1));
-    assert_true(cal__span_rebase(page, second));
-    assert_null(cal__map_find(cal__granule_of(first)));
-    assert_ptr_equal(cal__map_find(cal__granule_of(second)), page);
-    assert_ptr_equal(cal__page_start(page), second);
-    cal__span_hide(page);
-    assert_null(cal__map_find(cal__granule_of(second)));
-    cal__span_unregister(page);
-    assert_true(cal__os_unmap(first, size));
-    assert_true(cal__os_unmap(second, size));
+    struct cal__page *between[ISLANDS];
+    for (size_t i = 0; i < ISLANDS; i++) {
+        between[i] = take(granules, 1);
+        islands[i] = take(1, 1);
+        fill(cal__page_start(between[i]), cal__page_bytes(between[i]), 9);
+        fill(cal__page_start(islands[i]), CAL_GRANULE, i);
+    }
+    for (size_t i = 0; i < ISLANDS; i++)
+        cal__span_release(between[i]);
 }
 
-static void a_donated_mapping_serves_as_a_run(void **state)
+static void release_islands(struct cal__page *islands[ISLANDS])
 {
-    size_t before = cal__span_statistics().segment_bytes;
-    size_t size = 500 * CAL_GRANULE + 4096;
-    char *mapping = cal__os_map(size, CAL_GRANULE, NULL);
-    assert_non_null(mapping);
-    struct cal__page *page = cal__span_register(mapping, size);
+    for (size_t i = 0; i < ISLANDS; i++) {
+        assert_true(is_filled(cal__page_start(islands[i]), CAL_GRANULE, i));
+        cal__span_release(islands[i]);
+    }
+}
+
+static struct cal__page *take_huge(size_t granules, bool zeroed)
+{
+    struct cal__page *page = cal__span_allocate(granules, 1, CAL_PAGE_HUGE, zeroed);
     assert_non_null(page);
-    cal__span_hide(page);
-    cal__span_donate(page, size, true);
-    assert_int_equal(cal__span_statistics().segment_bytes, before + 500 * CAL_GRANULE);
-    assert_tidy();
+    return page;
+}
+
+static int keep_free_runs(void **state)
+{
+    cal__options.purge_delay = 3600000;
     cal__span_unmap_all();
-    assert_tidy();
-    assert_true(cal__os_unmap(mapping + 500 * CAL_GRANULE, 4096));
+    return 0;
 }
+
+static int as_usual(void **state)
+{
+    cal__options.purge_delay = 500;
+    cal__options.retain = UINT64_MAX;
+    cal__span_unmap_all();
+    return 0;
+}
+
+static void pages_of_several_runs_make_one_block(void **state)
+{
+    struct cal__page *islands[ISLANDS];
+    leave_islands(islands, 40);
+    assert_in_range(cal__span_statistics().dirty_bytes, ISLANDS * 40 * CAL_GRANULE, SIZE_MAX);
+    long before = faults();
+    struct cal__page *page = take_huge(ISLANDS * 40, false);
+    assert_false(page->zeroed);
+    memset(cal__page_start(page), 1, cal__page_bytes(page));
+    /* A fault for each of its pages would be sixteen per granule. */
+    assert_few_faults(before, ISLANDS * 40 * 2);
+    assert_in_range(cal__span_statistics().dirty_bytes, 0, 10 * CAL_GRANULE);
+    assert_tidy();
+    release_islands(islands);
+    cal__span_release(page);
+    assert_tidy();
+}
+
+static void what_was_moved_can_be_moved_again(void **state)
+{
+    struct cal__page *islands[ISLANDS];
+    leave_islands(islands, 30);
+    struct cal__page *page = take_huge(ISLANDS * 30, false);
+    fill(cal__page_start(page), cal__page_bytes(page), 5);
+    for (size_t granules = ISLANDS * 30 + 100; granules < 2000; granules += 333) {
+        size_t old = cal__page_granules(page);
+        char *start = cal__page_start(page);
+        long before = faults();
+        assert_true(cal__span_move(page, granules));
+        assert_ptr_not_equal(cal__page_start(page), start);
+        assert_null(cal__map_find(cal__granule_of(start)));
+        assert_ptr_equal(cal__map_find(cal__granule_of(cal__page_start(page))), page);
+        assert_int_equal(cal__page_granules(page), granules);
+        assert_true(is_filled(cal__page_start(page), old * CAL_GRANULE, 5));
+        assert_few_faults(before, old);
+        fill(cal__page_start(page), cal__page_bytes(page), 5);
+        assert_tidy();
+    }
+    release_islands(islands);
+    cal__span_release(page);
+    assert_tidy();
+}
+
+static void zeros_are_zeros_also_in_pages_that_were_moved(void **state)
+{
+    struct cal__page *islands[ISLANDS];
+    leave_islands(islands, 50);
+    for (size_t granules = 100; granules <= 1600; granules *= 2) {
+        struct cal__page *page = take_huge(granules, true);
+        if (page->zeroed)
+            assert_true(is_zero(cal__page_start(page), cal__page_bytes(page)));
+        memset(cal__page_start(page), 1, cal__page_bytes(page));
+        cal__span_release(page);
+        assert_tidy();
+    }
+    release_islands(islands);
+}
+
+/* Runs that are too short to be moved go back when fresh memory comes on top. */
+static void free_memory_does_not_add_to_the_peak(void **state)
+{
+    enum { COUNT = 400 };
+    static struct cal__page *pages[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        pages[i] = take(1, 1);
+        *cal__page_start(pages[i]) = 1;
+    }
+    for (size_t i = 0; i < COUNT; i += 2)
+        cal__span_release(pages[i]);
+    assert_in_range(cal__span_statistics().dirty_bytes, COUNT / 2 * CAL_GRANULE, SIZE_MAX);
+    size_t used = used_bytes();
+    struct cal__page *page = take_huge(20000, false);
+    size_t most = used + cal__page_bytes(page);
+    assert_in_range(most + cal__span_statistics().dirty_bytes, 0, most + most / 12 + CAL_GRANULE);
+    cal__span_release(page);
+    cal__span_unmap_all();
+    for (size_t i = 0; i < COUNT; i += 2) {
+        pages[i] = take(1, 1);
+        *cal__page_start(pages[i]) = 1;
+    }
+    for (size_t i = 0; i < COUNT; i += 2)
+        cal__span_release(pages[i]);
+    for (size_t i = 1; i < COUNT; i += 2)
+        cal__span_release(pages[i]);
+    assert_tidy();
+}
+
+static void no_more_is_kept_than_the_option_allows(void **state)
+{
+    cal__options.retain = 100 * CAL_GRANULE;
+    struct cal__page *page = take_huge(500, false);
+    fill(cal__page_start(page), cal__page_bytes(page), 1);
+    cal__span_shrink(page, 450);
+    assert_int_equal(cal__span_statistics().dirty_bytes, 50 * CAL_GRANULE);
+    cal__span_release(page);
+    assert_int_equal(cal__span_statistics().dirty_bytes, 100 * CAL_GRANULE);
+    assert_tidy();
+    cal__options.retain = 0;
+    cal__span_release(take(3, 1));
+    assert_int_equal(cal__span_statistics().dirty_bytes, 0);
+    assert_tidy();
+}
+
+static void a_block_grows_over_several_free_neighbours(void **state)
+{
+    struct cal__page *page = take_huge(200, true);
+    char *start = cal__page_start(page);
+    fill(start, cal__page_bytes(page), 2);
+    /* Behind what stays: dirty, then clean. */
+    cal__span_shrink(page, 160);
+    cal__span_purge_all();
+    assert_true(cal__span_extend(page, 180));
+    start[179 * CAL_GRANULE] = 1;
+    cal__span_shrink(page, 140);
+    assert_tidy();
+    size_t used = cal__span_statistics().dirty_bytes + cal__span_statistics().clean_bytes;
+    assert_true(cal__span_extend(page, 195));
+    assert_int_equal(cal__span_statistics().dirty_bytes + cal__span_statistics().clean_bytes,
+                     used - 55 * CAL_GRANULE);
+    assert_true(is_filled(start, 140 * CAL_GRANULE, 2));
+    fill(start, cal__page_bytes(page), 3);
+    assert_true(is_filled(start, cal__page_bytes(page), 3));
+    assert_tidy();
+    cal__span_release(page);
+    assert_tidy();
+}
+
+static void huge_pages_are_asked_for(void **state)
+{
+    cal__options.huge_pages = 1;
+    for (size_t granules = 32; granules < 3000; granules = granules * 2 + 7) {
+        struct cal__page *page = take_huge(granules, false);
+        char *start = cal__page_start(page);
+        assert_int_equal((uintptr_t)start % (2 << 20), 0);
+        fill(start, cal__page_bytes(page), granules);
+        assert_true(cal__span_move(page, granules + 1000));
+        assert_true(is_filled(cal__page_start(page), granules * CAL_GRANULE, granules));
+        cal__span_release(page);
+        assert_tidy();
+    }
+    cal__options.huge_pages = 0;
+}
+
+static void prefaulted_blocks_have_their_pages(void **state)
+{
+    char *probe = cal__os_map(CAL_GRANULE, CAL_GRANULE, NULL);
+    assert_non_null(probe);
+    int supported = cal__os_populate(probe, CAL_GRANULE);
+    assert_true(cal__os_unmap(probe, CAL_GRANULE));
+    cal__options.prefault = 1;
+    struct cal__page *page = take_huge(300, false);
+    long before = faults();
+    for (size_t i = 0; i < cal__page_bytes(page); i += CAL_OS_PAGE)
+        cal__page_start(page)[i] = 1;
+    if (supported == 0)
+        assert_few_faults(before, 300);
+    cal__span_release(page);
+    cal__options.prefault = 0;
+    assert_tidy();
+}
+
+#define test(function) cmocka_unit_test_setup_teardown(function, keep_free_runs, as_usual)
 
 int main(void)
 {
@@ -322,8 +531,14 @@ int main(void)
         cmocka_unit_test(unmapping_leaves_only_what_is_used),
         cmocka_unit_test(address_space_is_recycled),
         cmocka_unit_test(random_work_stays_tidy),
-        cmocka_unit_test(mappings_are_known_while_registered),
-        cmocka_unit_test(a_donated_mapping_serves_as_a_run),
+        test(pages_of_several_runs_make_one_block),
+        test(what_was_moved_can_be_moved_again),
+        test(zeros_are_zeros_also_in_pages_that_were_moved),
+        test(free_memory_does_not_add_to_the_peak),
+        test(no_more_is_kept_than_the_option_allows),
+        test(a_block_grows_over_several_free_neighbours),
+        test(huge_pages_are_asked_for),
+        test(prefaulted_blocks_have_their_pages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

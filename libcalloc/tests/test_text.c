@@ -200,33 +200,33 @@ static void values_beyond_the_range_are_refused(void **state)
 
 static void bytes_have_suffixes(void **state)
 {
-    assert_int_equal(parse("huge_cache=5", "").huge_cache, 5);
-    assert_int_equal(parse("huge_cache=5K", "").huge_cache, 5 << 10);
-    assert_int_equal(parse("huge_cache=5M", "").huge_cache, 5 << 20);
-    assert_int_equal(parse("huge_cache=5G", "").huge_cache, (uint64_t)5 << 30);
+    assert_int_equal(parse("retain=5", "").retain, 5);
+    assert_int_equal(parse("retain=5K", "").retain, 5 << 10);
+    assert_int_equal(parse("retain=5M", "").retain, 5 << 20);
+    assert_int_equal(parse("retain=5G", "").retain, (uint64_t)5 << 30);
 }
 
 static void bad_values_are_one_warning_each(void **state)
 {
-    static const char *const bad[] = {"huge_cache=5T",
-                                      "huge_cache=5k",
-                                      "huge_cache=K",
-                                      "huge_cache=",
-                                      "huge_cache=5KK",
-                                      "huge_cache=-1",
-                                      "huge_cache=0x10",
-                                      "huge_cache= 5",
-                                      "huge_cache=5 ",
-                                      "huge_cache",
+    static const char *const bad[] = {"retain=5T",
+                                      "retain=5k",
+                                      "retain=K",
+                                      "retain=",
+                                      "retain=5KK",
+                                      "retain=-1",
+                                      "retain=0x10",
+                                      "retain= 5",
+                                      "retain=5 ",
+                                      "retain",
                                       "purge_delay=5K",
                                       "purge_delay=abc",
                                       "purge_delay=1.5",
                                       "purge_delay=99999999999999999999999999",
                                       "purge_delay==5",
-                                      "huge_cache=18446744073709551615G",
+                                      "retain=18446744073709551615G",
                                       "annotate=2",
                                       "statistics=yes",
-                                      "huge_cache=17179869184G",
+                                      "retain=17179869184G",
                                       "purge_delay=18446744073709551616"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char warning[300];
@@ -259,10 +259,10 @@ static void empty_items_are_nothing(void **state)
 static void good_items_beside_bad_ones_count(void **state)
 {
     struct cal__options options =
-        parse("purge_delay=1,nonsense,huge_cache=2M,purge_delay=3",
+        parse("purge_delay=1,nonsense,retain=2M,purge_delay=3",
               "libcalloc: unknown option 'nonsense' in CALLOC_OPTIONS, ignored\n");
     assert_int_equal(options.purge_delay, 3);
-    assert_int_equal(options.huge_cache, 2 << 20);
+    assert_int_equal(options.retain, 2 << 20);
 }
 
 static void long_items_are_cut_in_the_warning(void **state)

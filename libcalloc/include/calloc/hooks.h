@@ -30,7 +30,7 @@ extern "C" {
 
 /* Role source (exclusive): where address space comes from. Sizes are in bytes and multiples of
  * the kernel's page size; called from any thread, with locks of the allocator held. What is given
- * back or purged may be a part of what one `map` returned, or span several that are neighbours, and
+ * back, purged or moved may be a part of what one `map` returned, or span several that are neighbours, and
  * with a source registered late it may be memory that the kernel's own source mapped. */
 struct cal_source {
     size_t size; /* sizeof(struct cal_source) */
@@ -48,9 +48,9 @@ struct cal_source {
      * a negative errno: it is unchanged. */
     int (*purge)(void *address, size_t length);
 
-    /* Resizes a mapping. With `destination` NULL only in place; otherwise to that address, which
-     * was mapped by `map` with `new_length` bytes and is replaced. 0 or a negative errno, and then
-     * nothing has changed. */
+    /* Resizes a mapping. With `destination` NULL only in place; otherwise to that address, where
+     * `new_length` bytes are mapped, which are replaced. 0 or a negative errno, and then nothing
+     * has changed. The core only moves, with both lengths the same. */
     int (*remap)(void *address, size_t old_length, size_t new_length, void *destination);
 
     /* The NUMA node the calling thread runs on, or -1. May be NULL. Not called yet. */
@@ -118,7 +118,7 @@ const struct cal_source *cal_source_system(void);
 enum cal_region_kind {
     CAL_REGION_SLAB = 1, /* blocks of one size */
     CAL_REGION_RUN,      /* one large block inside a segment */
-    CAL_REGION_MAPPING,  /* one block in a mapping of its own */
+    CAL_REGION_MAPPING,  /* one block of more than 4 MiB */
     CAL_REGION_FREE,     /* free memory */
 };
 
