@@ -10,6 +10,8 @@ _Atomic unsigned cal__heap_mode;
 
 /* Blocks cut at least at a time: the slow path is then a small part of their cost. */
 #define CARVE_BLOCKS 8
+/* What a class borrows of another, over time, before it starts a page of its own. */
+#define BORROW_BYTES (128 << 10)
 
 void cal__page_set_target(struct cal__page *page, uint32_t target)
 {
@@ -153,7 +155,7 @@ static void *carve(struct cal__heap *heap, struct cal__page *page, bool *zeroed)
     uint32_t count = 1;
     if (size < CAL_OS_PAGE) {
         /* To the end of the kernel page that the last of them touches: that memory is paid for. */
-        size_t least = (carved + (size <= CAL_SMALL_MAX ? CARVE_BLOCKS : 1)) * size;
+        size_t least = (carved + 1) * size;
         count = (uint32_t)(cal__round_up(least, CAL_OS_PAGE) / size) - carved;
         uint32_t left = page->capacity - carved;
         count = count < left ? count : left;
@@ -242,6 +244,25 @@ static void tick(struct cal__heap *heap)
     cal__span_purge_expired();
 }
 
+/* A class that is hardly used takes blocks of a larger one instead of starting a page: a process or
+ * thread that needs a few blocks of many sizes would pay for memory by the kernel page and use little
+ * of each. It ends when the class has taken many, or soon when it makes its lender grow. Returns the
+ * class to allocate from; *BLOCK is what it had at hand. */
+static unsigned borrow(struct cal__heap *heap, unsigned size_class, void **block)
+{
+    unsigned lender = cal__class_lender(size_class);
+    const struct cal__bin *bin = &heap->bins[size_class];
+    uint32_t *borrowed = &heap->borrowed[size_class];
+    if (lender == size_class || *borrowed >= BORROW_BYTES || bin->current != NULL ||
+        bin->partial_first != NULL)
+        return size_class;
+    *borrowed += (uint32_t)cal__class_size(size_class);
+    *block = cal__heap_quick(heap, lender);
+    if (*block == NULL)
+        *borrowed += BORROW_BYTES / 2;
+    return lender;
+}
+
 /* A page of the class to allocate from, in the order of what it costs. */
 static struct cal__page *next_page(struct cal__heap *heap, unsigned size_class)
 {
@@ -255,10 +276,8 @@ static struct cal__page *next_page(struct cal__heap *heap, unsigned size_class)
     return page;
 }
 
-void *cal__heap_allocate(struct cal__heap *heap, unsigned size_class, bool *zeroed)
+static void *allocate_from(struct cal__heap *heap, unsigned size_class, bool *zeroed)
 {
-    *zeroed = false;
-    tick(heap);
     void *block = cal__heap_quick(heap, size_class);
     if (block != NULL)
         return block;
@@ -273,6 +292,22 @@ void *cal__heap_allocate(struct cal__heap *heap, unsigned size_class, bool *zero
         if (next_page(heap, size_class) == NULL)
             return NULL;
     }
+}
+
+void *cal__heap_allocate(struct cal__heap *heap, unsigned size_class, bool *zeroed)
+{
+    *zeroed = false;
+    void *block = NULL;
+    unsigned chosen = borrow(heap, size_class, &block);
+    if (block != NULL)
+        return block;
+    tick(heap);
+    block = allocate_from(heap, chosen, zeroed);
+    unsigned lender = cal__class_lender(size_class);
+    /* Without memory for a page, the other of the two may still have blocks. */
+    if (CAL_UNLIKELY(block == NULL && lender != size_class))
+        block = allocate_from(heap, chosen == lender ? size_class : lender, zeroed);
+    return block;
 }
 
 void cal__heap_flush(struct cal__heap *heap, unsigned size_class)

@@ -37,7 +37,8 @@ struct cal__heap {
     struct cal__bin bins[CAL_CLASSES];
     /* Blocks ever moved to free[class]; less those still there, the allocations so far. */
     uint64_t taken[CAL_CLASSES];
-    uint64_t grown; /* bytes that blocks grew by in place */
+    uint64_t grown;                 /* bytes that blocks grew by in place */
+    uint32_t borrowed[CAL_CLASSES]; /* bytes that another class lent to this one, up to a limit */
 
     uintptr_t thread; /* its thread pointer; 0 while nobody's */
     /* What this heap's pages have in their `origin`: multiples of CAL_HEAP_KEY, different for each

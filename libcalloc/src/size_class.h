@@ -34,6 +34,19 @@ CAL_INLINE size_t cal__class_size(unsigned size_class)
     return (size_t)(8 + above % 8 + 1) << (above / 8 + 10 - 3);
 }
 
+/* The class that lends its blocks to one that is hardly used: few of them serve all sizes, with a
+ * quarter of a block unused on average. Sizes 16, 32, 48, 64, 96 and 128 bytes, then the powers of
+ * two and those by half between them. A class that lends is its own. */
+CAL_INLINE unsigned cal__class_lender(unsigned size_class)
+{
+    size_t size = cal__class_size(size_class);
+    if (size <= 64)
+        return size_class;
+    unsigned bit = 63 - (unsigned)__builtin_clzll(size - 1);
+    size_t middle = (size_t)3 << (bit - 1);
+    return cal__size_class(size <= middle ? middle : (size_t)2 << bit);
+}
+
 CAL_INLINE size_t cal__class_granules(unsigned size_class)
 {
     return cal__class_size(size_class) <= CAL_SLAB_SMALL_MAX ? 1 : CAL_SLAB_LARGE_GRANULES;

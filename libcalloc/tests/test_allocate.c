@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <malloc.h>
 
+#include "map.h"
 #include "size_class.h"
 
 static void every_small_size_is_aligned_to_16(void **state)
@@ -136,15 +137,69 @@ static void basic_allocation_of_the_document(void **state)
     cal_deallocate(block);
 }
 
+/* Or of the class that lends to it, while the size is hardly used. */
 static void usable_size_is_the_class(void **state)
 {
     for (size_t size = 1; size <= CAL_SLAB_MAX; size += size / 64 + 1) {
         void *block = malloc(size);
-        assert_int_equal(malloc_usable_size(block), usable_for(size));
-        assert_int_equal(cal_allocation_size(block), usable_for(size));
+        size_t usable = malloc_usable_size(block);
+        if (usable != usable_for(size))
+            assert_int_equal(usable, cal__class_size(cal__class_lender(cal__size_class(size))));
+        assert_int_equal(cal_allocation_size(block), usable);
         free(block);
     }
     assert_int_equal(malloc_usable_size(NULL), 0);
+}
+
+/* In a thread, whose heap need not be a new one, but has its own pages. */
+static void *one_block_of_each_small_class(void *argument)
+{
+    size_t *pages = argument;
+    void *blocks[CAL_SMALL_CLASSES];
+    for (unsigned i = 0; i < CAL_SMALL_CLASSES; i++) {
+        blocks[i] = malloc(cal__class_size(i));
+        bool seen = false;
+        for (unsigned j = 0; j < i; j++)
+            seen |= cal__granule_of(blocks[j]) == cal__granule_of(blocks[i]);
+        *pages += !seen;
+    }
+    for (unsigned i = 0; i < CAL_SMALL_CLASSES; i++)
+        free(blocks[i]);
+    return NULL;
+}
+
+static void hardly_used_sizes_share_pages(void **state)
+{
+    size_t pages = 0;
+    pthread_t thread;
+    start_thread(&thread, one_block_of_each_small_class, &pages);
+    join_thread(thread);
+    assert_in_range(pages, 8, 16);
+}
+
+static void a_much_used_size_has_its_own_class(void **state)
+{
+    for (size_t size = 16; size <= 4096; size += 16) {
+        for (size_t bytes = 0; bytes < (size_t)256 << 10; bytes += size)
+            free(malloc(size));
+        void *block = malloc(size);
+        assert_int_equal(malloc_usable_size(block), usable_for(size));
+        free(block);
+    }
+}
+
+static void borrowed_blocks_are_aligned_and_whole(void **state)
+{
+    for (size_t alignment = 16; alignment <= CAL_GRANULE; alignment *= 2) {
+        for (size_t size = 16; size <= CAL_SLAB_MAX; size += size / 5 + 16) {
+            unsigned char *block = aligned_alloc(alignment, size);
+            assert_int_equal((uintptr_t)block % alignment, 0);
+            size_t usable = malloc_usable_size(block);
+            assert_true(usable >= size);
+            memset(block, 0x5a, usable);
+            free(block);
+        }
+    }
 }
 
 static void powers_of_two_have_no_waste(void **state)
@@ -325,7 +380,10 @@ int main(void)
         cmocka_unit_test(native_allocation_of_zero_is_null),
         cmocka_unit_test(native_blocks_are_the_familys_blocks),
         cmocka_unit_test(basic_allocation_of_the_document),
+        cmocka_unit_test(hardly_used_sizes_share_pages),
         cmocka_unit_test(usable_size_is_the_class),
+        cmocka_unit_test(a_much_used_size_has_its_own_class),
+        cmocka_unit_test(borrowed_blocks_are_aligned_and_whole),
         cmocka_unit_test(powers_of_two_have_no_waste),
         cmocka_unit_test(calloc_zeroes_fresh_memory),
         cmocka_unit_test(calloc_zeroes_recycled_memory),

@@ -20,9 +20,9 @@ static void one_block_of_each_class(void **state)
 {
     for (unsigned i = 0; i < CAL_CLASSES - 1; i++) {
         size_t size = cal__class_size(i);
-        size_t charged = charged_for(size);
         struct cal_statistics before = statistics();
         void *block = malloc(size);
+        size_t charged = malloc_usable_size(block);
         assert_went_up(&before, 1, 0, charged, 0);
         free(block);
         assert_went_up(&before, 1, 1, charged, charged);
@@ -33,10 +33,10 @@ static void many_blocks_of_one_class(void **state)
 {
     enum { COUNT = 3000 };
     static void *blocks[COUNT];
-    size_t charged = charged_for(100);
+    size_t charged = charged_for(96);
     struct cal_statistics before = statistics();
     for (size_t i = 0; i < COUNT; i++) {
-        blocks[i] = malloc(100);
+        blocks[i] = malloc(96);
         if (i % 100 == 0)
             assert_went_up(&before, i + 1, 0, (i + 1) * charged, 0);
     }
@@ -108,16 +108,16 @@ static void remote_frees(void **state)
 {
     static void *blocks[1000];
     warm_up_threads(1);
-    size_t charged = charged_for(300);
+    size_t charged = charged_for(384);
     struct cal_statistics before = statistics();
     for (size_t i = 0; i < 1000; i++)
-        blocks[i] = malloc(300);
+        blocks[i] = malloc(384);
     assert_went_up(&before, 1000, 0, 1000 * charged, 0);
     pthread_t thread;
     start_thread(&thread, free_remotely, blocks);
     join_thread(thread);
     assert_went_up(&before, 1000, 1000, 1000 * charged, 1000 * charged);
-    free(malloc(300));
+    free(malloc(384));
     assert_went_up(&before, 1001, 1001, 1001 * charged, 1001 * charged);
 }
 
@@ -125,7 +125,7 @@ static void *allocate_thousand(void *argument)
 {
     void **blocks = argument;
     for (size_t i = 0; i < 1000; i++)
-        blocks[i] = malloc(500);
+        blocks[i] = malloc(512);
     for (size_t i = 0; i < 500; i++)
         free(blocks[i]);
     return NULL;
@@ -135,7 +135,7 @@ static void threads_that_have_ended(void **state)
 {
     static void *blocks[1000];
     warm_up_threads(1);
-    size_t charged = charged_for(500);
+    size_t charged = charged_for(512);
     struct cal_statistics before = statistics();
     pthread_t thread;
     start_thread(&thread, allocate_thousand, blocks);
