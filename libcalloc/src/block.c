@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "annotate.h"
+#include "gather.h"
 #include "hooks.h"
 #include "huge.h"
 #include "message.h"
@@ -14,9 +15,8 @@
  * only where copying costs more: large blocks, and smaller ones that grow by half or more. */
 #define MERGE_MIN    256
 #define MERGE_ALWAYS 1024
-/* A block shrinks in place, wasting nothing it is charged for, until less than half is needed. */
-#define SHRINK_SHARE 2
-#define SHRINK_MIN   64
+/* Bytes that are copied without memcpy, whose call and choice of a way cost more than they save. */
+#define COPY_MAX 1024
 
 static bool annotating(void)
 {
@@ -159,7 +159,7 @@ static struct cal__heap *current_heap(void)
     return heap;
 }
 
-static CAL_NOINLINE void *allocate_slow(size_t size, size_t alignment, bool zero)
+CAL_NOINLINE void *cal__block_allocate(size_t size, size_t alignment, bool zero)
 {
     if (size == 0)
         size = 1;
@@ -189,14 +189,30 @@ static CAL_NOINLINE void *allocate_slow(size_t size, size_t alignment, bool zero
     return block;
 }
 
-CAL_NOINLINE void *cal__block_allocate(size_t size, size_t alignment, bool zero)
+/* SIZE may be anything. */
+CAL_INLINE void *quick(size_t size)
 {
-    if (CAL_LIKELY(size - 1 < CAL_SLAB_MAX && alignment <= CAL_ALIGNMENT)) {
-        void *block = cal__heap_quick(cal__thread_heap, cal__size_class(size));
-        if (CAL_LIKELY(block != NULL))
-            return zero ? memset(block, 0, size) : block;
-    }
-    return allocate_slow(size, alignment, zero);
+    if (CAL_UNLIKELY(size - 1 >= CAL_SLAB_MAX))
+        return NULL;
+    size_t size_class = cal__size_class(size);
+    struct cal__heap *heap = cal__thread_heap;
+#if defined(__x86_64__)
+    /* As in cal__at_hand(). */
+    __asm__("" : "+d"(size_class), "+c"(heap));
+#endif
+    return cal__heap_quick(heap, size_class);
+}
+
+CAL_NOINLINE void *cal__block_allocate_or(size_t size, cal__allocate *slow)
+{
+    void *block = quick(size);
+    return CAL_LIKELY(block != NULL) ? block : slow(size);
+}
+
+CAL_NOINLINE void *cal__block_zeroed_or(size_t size, cal__allocate *slow)
+{
+    void *block = quick(size);
+    return CAL_LIKELY(block != NULL) ? memset(block, 0, size) : slow(size);
 }
 
 /* Freeing. */
@@ -225,7 +241,7 @@ static CAL_COLD void release_announced(struct cal__page *page, void *block)
     cal__annotate_end();
 }
 
-CAL_NOINLINE void cal__block_free(void *block)
+static CAL_NOINLINE void free_slow(void *block)
 {
     if (block == NULL)
         return;
@@ -234,6 +250,12 @@ CAL_NOINLINE void cal__block_free(void *block)
         release_announced(page, block);
     else
         release(page, block);
+}
+
+CAL_NOINLINE void cal__block_free(void *block)
+{
+    if (!cal__gather_free(block))
+        free_slow(block);
 }
 
 /* Resizing. */
@@ -288,14 +310,20 @@ bool cal__block_resize(void *block, size_t size, const char *what)
     return resize(page_of(block, what), block, size) == 0;
 }
 
+static bool grows_by_copy(size_t size, size_t usable)
+{
+    return usable < MERGE_MIN || (usable < MERGE_ALWAYS && size < usable + usable / 2);
+}
+
 /* True when staying where it is wastes too much or is not allowed. */
 static bool should_move(const struct cal__page *page, size_t size, size_t usable)
 {
     if (page->kind != CAL_PAGE_SLAB)
-        return size <= CAL_SLAB_MAX / SHRINK_SHARE;
+        return size <= CAL_SLAB_MAX / CAL_SHRINK_SHARE;
     if (size <= usable)
-        return size < usable / SHRINK_SHARE && usable <= page->block_size && usable > SHRINK_MIN;
-    return usable < MERGE_MIN || (usable < MERGE_ALWAYS && size < usable + usable / 2);
+        return size < usable / CAL_SHRINK_SHARE && usable <= page->block_size &&
+               usable > CAL_SHRINK_MIN;
+    return grows_by_copy(size, usable);
 }
 
 static void *move_mapping(struct cal__page *page, void *block, size_t size)
@@ -336,7 +364,76 @@ static void *move(void *block, size_t size, size_t usable)
     return copy;
 }
 
-static CAL_NOINLINE void *reallocate_slow(void *block, size_t size)
+/* Copies a multiple of 16 bytes, not zero, in pieces that may overlap. */
+CAL_INLINE void copy_units(char *to, const char *from, size_t length)
+{
+    if (length > 64) {
+        for (size_t done = 0; done < length - 64; done += 64)
+            memcpy(to + done, from + done, 64);
+        memcpy(to + length - 64, from + length - 64, 64);
+    } else if (length > 32) {
+        memcpy(to, from, 32);
+        memcpy(to + length - 32, from + length - 32, 32);
+    } else {
+        memcpy(to, from, 16);
+        memcpy(to + length - 16, from + length - 16, 16);
+    }
+}
+
+static CAL_COLD void *event_then(struct cal__page *page, void *result)
+{
+    cal__heap_page_event(page);
+    return result;
+}
+
+/* The rest of a move within the thread's slabs: LENGTH bytes of BLOCK go to COPY, and BLOCK to its
+ * page. */
+CAL_INLINE void *replace(struct cal__page *page, void *block, void *copy, size_t length)
+{
+    copy_units(copy, block, length);
+    cal__block_set_next(block, page->free);
+    page->free = block;
+    if (CAL_UNLIKELY(--page->countdown == 0))
+        return event_then(page, copy);
+    return copy;
+}
+
+static void *nothing(size_t size)
+{
+    (void)size;
+    return NULL;
+}
+
+/* Apart from cal__block_copy_or(), which saves no registers and calls nothing this way. */
+static CAL_NOINLINE void *copy_refilled(void *block, size_t size, struct cal__page *page,
+                                        cal__reallocate *slow, size_t roomy, size_t length)
+{
+    void *copy = cal__block_allocate_or(roomy, nothing);
+    return copy == NULL ? slow(block, size) : replace(page, block, copy, length);
+}
+
+CAL_NOINLINE void *cal__block_copy_or(void *block, size_t size, struct cal__page *page,
+                                      cal__reallocate *slow)
+{
+    size_t usable = page->block_size;
+    size_t length = usable, roomy = size;
+    if (size > usable) {
+        if (!grows_by_copy(size, usable))
+            return slow(block, size);
+        roomy = cal__max(size, usable + usable / 4);
+    } else {
+        if (usable <= CAL_SHRINK_MIN && size != 0)
+            return block;
+        length = cal__round_up(size, CAL_ALIGNMENT);
+        if (length - 1 >= COPY_MAX)
+            return slow(block, size);
+    }
+    void *copy = cal__at_hand(roomy);
+    return CAL_LIKELY(copy != NULL) ? replace(page, block, copy, length)
+                                    : copy_refilled(block, size, page, slow, roomy, length);
+}
+
+void *cal__block_reallocate(void *block, size_t size)
 {
     struct cal__page *page = page_of(block, "invalid realloc");
     size_t usable = usable_of(page, block);
@@ -349,18 +446,4 @@ static CAL_NOINLINE void *reallocate_slow(void *block, size_t size)
             return moved;
     }
     return move(block, size, usable);
-}
-
-void *cal__block_reallocate(void *block, size_t size)
-{
-    /* An ordinary block of this thread, as for free: its page says all. */
-    struct cal__page *page = cal__map_candidate(block);
-    if (CAL_LIKELY(cal__is_own_start(page, block))) {
-        size_t usable = page->block_size;
-        if (size <= usable && (size >= usable / SHRINK_SHARE || usable <= SHRINK_MIN))
-            return block;
-        if (should_move(page, size, usable))
-            return move(block, size, usable);
-    }
-    return reallocate_slow(block, size);
 }

@@ -5,6 +5,8 @@
 #ifndef CAL_BLOCK_H
 #define CAL_BLOCK_H
 
+#include <string.h>
+
 #include "heap.h"
 #include "map.h"
 #include "os.h"
@@ -14,6 +16,12 @@
 void *cal__block_allocate(size_t size, size_t alignment, bool zero);
 void cal__block_free(void *block);
 
+/* Between the two: blocks of all slabs that the thread has at hand or freed itself. What is not there
+ * comes from SLOW, a tail call. */
+typedef void *cal__allocate(size_t size);
+void *cal__block_allocate_or(size_t size, cal__allocate *slow);
+void *cal__block_zeroed_or(size_t size, cal__allocate *slow);
+
 /* Bytes that the program may use. A pointer that is not a live block's start is fatal, named by
  * WHAT ("invalid free"). BLOCK is not NULL. */
 size_t cal__block_usable(const void *block, const char *what);
@@ -21,6 +29,17 @@ size_t cal__block_usable(const void *block, const char *what);
 bool cal__block_resize(void *block, size_t size, const char *what);
 /* Resizes, moving if need be; NULL and unchanged when out of memory. SIZE > 0. */
 void *cal__block_reallocate(void *block, size_t size);
+/* For a block of PAGE that the thread owns and whose block cannot stay as a matter of course: copies
+ * it where it is small and a block is at hand; SLOW has all else. */
+typedef void *cal__reallocate(void *block, size_t size);
+void *cal__block_copy_or(void *block, size_t size, struct cal__page *page, cal__reallocate *slow);
+
+/* A block shrinks in place, wasting nothing it is charged for, until less than half is needed. */
+#define CAL_SHRINK_SHARE 2
+#define CAL_SHRINK_MIN   64
+
+/* For functions that are little but a fast path, so that it lies in as few cache lines as it can. */
+#define CAL_HOT __attribute__((aligned(64)))
 
 /* A block that the thread has at hand, or NULL. Twelve instructions on x86-64: two for the thread's
  * heap, four for the class, six to pop. SIZE may be anything. */
@@ -42,37 +61,98 @@ CAL_INLINE void *cal__at_hand(size_t size)
 }
 
 /* What the lists do not have comes from SLOW, a tail call. */
-CAL_INLINE void *cal__allocate_or(size_t size, void *(*slow)(size_t size))
+CAL_INLINE void *cal__allocate_or(size_t size, cal__allocate *slow)
 {
     void *block = cal__at_hand(size);
-    return CAL_LIKELY(block != NULL) ? block : slow(size);
+    return CAL_LIKELY(block != NULL) ? block : cal__block_allocate_or(size, slow);
 }
 
-/* True when PAGE, the map's candidate, contains BLOCK and is this thread's, nothing about it is
- * special, and BLOCK starts a block that was cut: all in one comparison. An address in another page,
- * or another thread's key, make the difference one that no offset is (size_class.h, heap.h). */
-CAL_INLINE bool cal__is_own_start(const struct cal__page *page, const void *block)
+/* Small classes are all the multiples of 16 bytes, and slabs start at granules: when the size is a
+ * multiple of the alignment, so is the address. */
+CAL_INLINE void *cal__at_hand_aligned(size_t size, size_t alignment)
 {
-    uint64_t offset = (uintptr_t)block - CAL_PLAIN_LOAD(page->origin);
-    /* In this order: gcc would load the key into one register and add in another. */
-    __asm__("" : "+r"(offset));
-    offset += cal__thread_key;
-    return cal__is_start(offset, page->factor, page->limit);
+    return cal__at_hand(cal__round_up(size, alignment));
 }
 
-/* Eighteen instructions with the return: five to find the page, seven that prove that BLOCK starts
+/* Zeros, up to 64 bytes in stores that overlap in the middle: their number depends on two branches and
+ * not on a loop. The first may go beyond SIZE, but not beyond the 16 bytes that all blocks have. */
+CAL_INLINE void *cal__zero(void *block, size_t size)
+{
+    char *start = block;
+    if (size > 32) {
+        if (size > 64)
+            return memset(block, 0, size);
+        memset(start, 0, 32);
+        memset(start + size - 32, 0, 32);
+    } else {
+        memset(start, 0, 16);
+        if (size > 16)
+            memset(start + size - 16, 0, 16);
+    }
+    return block;
+}
+
+CAL_INLINE void *cal__zeroed_or(size_t size, cal__allocate *slow)
+{
+    void *block = cal__at_hand(size);
+    return CAL_LIKELY(block != NULL) ? cal__zero(block, size) : cal__block_zeroed_or(size, slow);
+}
+
+/* True when the page of this distance, the map's candidate, contains BLOCK and is this thread's,
+ * nothing about it is special, and BLOCK starts a block that was cut: all in one comparison. An
+ * address in another page, or another thread's key, make the difference one that no offset is
+ * (size_class.h, heap.h). */
+CAL_INLINE bool cal__is_own_start(intptr_t *distance, const void *block)
+{
+    uint64_t number = (uintptr_t)block - CAL_PLAIN_LOAD(cal__map_page_once(distance)->origin);
+    /* In this order, one after the other: gcc would load the key into one register and add in another,
+     * and copy the distance. The last two steps are cal__is_start(). */
+    __asm__("" : "+r"(number));
+    number += cal__thread_key;
+    __asm__("" : "+r"(number), "+r"(*distance));
+    number *= cal__map_page(*distance)->factor;
+    __asm__("" : "+r"(number), "+r"(*distance));
+    return number < CAL_PLAIN_LOAD(cal__map_page(*distance)->limit);
+}
+
+/* One block of PAGE less counts as used; true when that is an event. */
+CAL_INLINE bool cal__count_down(struct cal__page *page)
+{
+#if defined(__x86_64__)
+    /* As the compiler does it, but for one thing: it would first add up the address of the page. */
+    bool zero;
+    __asm__("subl $1, %0" : "+m"(page->countdown), "=@ccz"(zero));
+    return zero;
+#else
+    return --page->countdown == 0;
+#endif
+}
+
+/* Seventeen instructions with the return: four to find the page, seven that prove that BLOCK starts
  * a block that was cut from it and that it is this thread's, five to push and count. */
 CAL_INLINE void cal__free(void *block)
 {
-    struct cal__page *page = cal__map_candidate(block);
-    if (CAL_LIKELY(cal__is_own_start(page, block))) {
-        cal__block_set_next(block, page->free);
-        page->free = block;
-        if (CAL_UNLIKELY(--page->countdown == 0))
-            cal__heap_page_event(page);
+    intptr_t distance = cal__map_distance(block);
+    if (CAL_LIKELY(cal__is_own_start(&distance, block))) {
+        cal__block_set_next(block, cal__map_page_once(&distance)->free);
+        cal__map_page_once(&distance)->free = block;
+        if (CAL_UNLIKELY(cal__count_down(cal__map_page_once(&distance))))
+            cal__heap_page_event(cal__map_page_once(&distance));
         return;
     }
     cal__block_free(block);
+}
+
+/* BLOCK may be anything and SIZE zero: neither is an ordinary block that stays, so both are SLOW's. */
+CAL_INLINE void *cal__reallocate_or(void *block, size_t size, cal__reallocate *slow)
+{
+    intptr_t distance = cal__map_distance(block);
+    if (CAL_UNLIKELY(!cal__is_own_start(&distance, block)))
+        return slow(block, size);
+    size_t usable = cal__map_page_once(&distance)->block_size;
+    if (size - 1 < usable && size * CAL_SHRINK_SHARE >= usable)
+        return block;
+    return cal__block_copy_or(block, size, cal__map_page_once(&distance), slow);
 }
 
 #endif

@@ -4,7 +4,6 @@
 #include "family.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "block.h"
 
@@ -20,12 +19,12 @@ static CAL_NOINLINE void *malloc_slow(size_t size)
     return or_enomem(cal__block_allocate(size, CAL_ALIGNMENT, false));
 }
 
-CAL_EXPORT void *malloc(size_t size)
+CAL_EXPORT CAL_HOT void *malloc(size_t size)
 {
     return cal__allocate_or(size, malloc_slow);
 }
 
-CAL_EXPORT void free(void *block)
+CAL_EXPORT CAL_HOT void free(void *block)
 {
     cal__free(block);
 }
@@ -60,24 +59,23 @@ CAL_EXPORT void *calloc(size_t count, size_t size)
     size_t bytes;
     if (CAL_UNLIKELY(__builtin_mul_overflow(count, size, &bytes)))
         return or_enomem(NULL);
-    void *block = cal__at_hand(bytes);
-    if (CAL_UNLIKELY(block == NULL))
-        return calloc_slow(bytes);
-    /* Whole 16-byte units: a block has no smaller end, and stores need no tail. */
-    for (char *unit = block, *end = unit + bytes; unit < end; unit += 16)
-        memset(unit, 0, 16);
-    return block;
+    return cal__zeroed_or(bytes, calloc_slow);
 }
 
-CAL_EXPORT void *realloc(void *block, size_t size)
+static CAL_NOINLINE void *realloc_slow(void *block, size_t size)
 {
     if (block == NULL)
         return cal__allocate_or(size, malloc_slow);
-    if (CAL_UNLIKELY(size == 0)) {
+    if (size == 0) {
         cal__free(block);
         return NULL;
     }
     return or_enomem(cal__block_reallocate(block, size));
+}
+
+CAL_EXPORT void *realloc(void *block, size_t size)
+{
+    return cal__reallocate_or(block, size, realloc_slow);
 }
 
 /* Through the dynamic linker, as in glibc: a program that brings malloc, free and realloc of its own
@@ -90,24 +88,30 @@ CAL_EXPORT void *reallocarray(void *block, size_t count, size_t size)
     return realloc(block, bytes);
 }
 
-static void *allocate_aligned(size_t alignment, size_t size)
+static CAL_NOINLINE void *aligned_slow(size_t alignment, size_t size)
 {
-    /* Small classes are all the multiples of 16 bytes, and slabs start at granules: when the size is
-     * a multiple of the alignment, so is the address. */
-    size_t rounded = cal__round_up(size, alignment);
-    void *block = cal__at_hand(rounded);
-    if (CAL_LIKELY(block != NULL))
-        return block;
-    return or_enomem(cal__block_allocate(size, cal__max(alignment, CAL_ALIGNMENT), false));
+    if (alignment <= CAL_ALIGNMENT)
+        return cal__block_allocate_or(size, malloc_slow);
+    return or_enomem(cal__block_allocate(size, alignment, false));
+}
+
+CAL_INLINE void *allocate_aligned(size_t alignment, size_t size)
+{
+    void *block = cal__at_hand_aligned(size, alignment);
+    return CAL_LIKELY(block != NULL) ? block : aligned_slow(alignment, size);
+}
+
+static CAL_COLD void *invalid_alignment(void)
+{
+    errno = EINVAL;
+    return NULL;
 }
 
 /* C17 allows any size; only the alignment must be supported, and every power of two is. */
 CAL_EXPORT void *aligned_alloc(size_t alignment, size_t size)
 {
-    if (CAL_UNLIKELY(!cal__is_power_of_two(alignment))) {
-        errno = EINVAL;
-        return NULL;
-    }
+    if (CAL_UNLIKELY(!cal__is_power_of_two(alignment)))
+        return invalid_alignment();
     return allocate_aligned(alignment, size);
 }
 
@@ -116,7 +120,9 @@ CAL_EXPORT int posix_memalign(void **result, size_t alignment, size_t size)
 {
     if (CAL_UNLIKELY(!cal__is_power_of_two(alignment) || alignment % sizeof(void *) != 0))
         return EINVAL;
-    void *block = cal__block_allocate(size, cal__max(alignment, CAL_ALIGNMENT), false);
+    void *block = cal__at_hand_aligned(size, alignment);
+    if (CAL_UNLIKELY(block == NULL))
+        block = cal__block_allocate(size, cal__max(alignment, CAL_ALIGNMENT), false);
     if (CAL_UNLIKELY(block == NULL))
         return ENOMEM;
     *result = block;
@@ -126,10 +132,8 @@ CAL_EXPORT int posix_memalign(void **result, size_t alignment, size_t size)
 /* glibc rounds an alignment that is no power of two up to one. */
 CAL_EXPORT void *memalign(size_t alignment, size_t size)
 {
-    if (CAL_UNLIKELY(alignment > (SIZE_MAX >> 1) + 1)) {
-        errno = EINVAL;
-        return NULL;
-    }
+    if (CAL_UNLIKELY(alignment > (SIZE_MAX >> 1) + 1))
+        return invalid_alignment();
     size_t power = CAL_ALIGNMENT;
     while (power < alignment)
         power <<= 1;

@@ -23,7 +23,8 @@ void cal__page_set_target(struct cal__page *page, uint32_t target)
 void cal__page_set_carved(struct cal__page *page, uint32_t blocks)
 {
     atomic_store_explicit(&page->carved, (uint16_t)blocks, memory_order_relaxed);
-    page->limit = cal__start_limit(page->block_size, page->factor, blocks);
+    uint64_t limit = cal__start_limit(page->block_size, page->factor, blocks);
+    atomic_store_explicit(&page->limit, limit, memory_order_relaxed);
 }
 
 /* Lists. Partial pages form a queue, so that a page gathers frees while it waits. */
@@ -113,11 +114,9 @@ void cal__heap_page_event(struct cal__page *page)
     if (page->list == CAL_LIST_FULL) {
         list_remove(heap, page);
         partial_append(heap, page);
-        cal__page_set_target(page, 0);
-        cal__remote_request_notice(page);
-        if (page->countdown != 0)
-            return;
     }
+    if (!cal__remote_settle(page))
+        return;
     /* Empty. The only page of its class stays, so that a program on the edge does not get and
      * give back a page at each block. */
     bool only = page->next == NULL && page->previous == NULL;
@@ -179,7 +178,7 @@ static void *refill(struct cal__heap *heap, struct cal__page *page, bool *zeroed
     if (page->free == NULL)
         cal__remote_collect(page, 0);
     if (page->free != NULL)
-        return cal__heap_take_list(heap, page);
+        return cal__heap_take_list(heap, page->size_class, page, page->free);
     return cal__page_carved(page) < page->capacity ? carve(heap, page, zeroed) : NULL;
 }
 
@@ -212,6 +211,7 @@ static struct cal__page *page_create(struct cal__heap *heap, unsigned size_class
     page->size_class = (uint8_t)size_class;
     page->block_size = (uint32_t)size;
     page->factor = cal__start_factor(size);
+    page->asked = 0;
     page->capacity = (uint16_t)(cal__page_bytes(page) / size);
     cal__heap_take_page(heap, page);
     return page;
@@ -238,9 +238,9 @@ static void set_aside(struct cal__heap *heap, struct cal__page *page)
 static void tick(struct cal__heap *heap)
 {
     cal__heap_drain_returned(heap);
-    if (++heap->ticks < CAL_TICKS)
+    if (--heap->ticks >= 0)
         return;
-    heap->ticks = 0;
+    heap->ticks = CAL_TICKS;
     cal__span_purge_expired();
 }
 
@@ -354,7 +354,7 @@ static void collect_list(struct cal__heap *heap, struct cal__page *page)
 {
     while (page != NULL) {
         struct cal__page *next = page->next;
-        cal__remote_collect(page, CAL_REMOTE_NOTIFY);
+        cal__remote_collect(page, CAL_REMOTE_ASK(1));
         if (cal__page_used(page) == 0)
             page_release(heap, page);
         page = next;

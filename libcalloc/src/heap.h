@@ -44,14 +44,22 @@ struct cal__heap {
     /* What this heap's pages have in their `origin`: multiples of CAL_HEAP_KEY, different for each
      * heap; 0 for those that there are no keys for, whose frees all take the slow path. */
     uint64_t key;
-    /* Direct mode: free[] stays empty and no page names its owner, so that every allocation and
-     * every free takes the slow path, where observers and annotations are. */
-    bool direct;
-    unsigned mode;  /* the value of cal__heap_mode that `direct` was set for */
-    unsigned ticks; /* refills since expired memory was last looked for; at CAL_TICKS it is time */
+    union {
+        struct {
+            unsigned mode; /* the value of cal__heap_mode that `direct` was set for */
+            /* Direct mode: free[] stays empty and no page names its owner, so that every allocation
+             * and every free takes the slow path, where observers and annotations are. */
+            unsigned direct;
+        };
+        uint64_t plain; /* both: equal to cal__heap_mode where lists may be handed out */
+    };
+    int ticks; /* refills until expired memory is looked for again */
 
     struct cal__lock lock;              /* guards `returned` and page->heap of its pages */
     struct cal__page *_Atomic returned; /* pages that had a remote free after asking for notice */
+
+    struct cal__gather *_Atomic gather; /* what is on the way to other heaps' pages, or NULL */
+    unsigned strays;                    /* remote frees before there was `gather` */
 
     struct cal__heap *next; /* all heaps ever made, newest first */
     struct cal__heap *next_unused;
@@ -64,7 +72,7 @@ extern __thread struct cal__heap *cal__thread_heap __attribute__((tls_model("ini
 extern __thread uint64_t cal__thread_key __attribute__((tls_model("initial-exec")));
 
 /* Odd while allocations must take the slow path; raised by one at each change. */
-extern _Atomic unsigned cal__heap_mode;
+extern _Atomic unsigned cal__heap_mode __attribute__((visibility("hidden")));
 
 /* The calling thread's heap, made if need be; NULL when out of memory. A thread whose heap was
  * handed over, and which still runs destructors, gets &cal__heap_late, which it may use between
@@ -113,11 +121,17 @@ void cal__page_set_target(struct cal__page *page, uint32_t target);
 
 /* remote.c: frees by other threads, and pages without an owner. */
 void cal__remote_free(struct cal__page *page, void *block);
-/* Moves remotely freed blocks to page->free and leaves FLAGS behind. True when there were any. */
-bool cal__remote_collect(struct cal__page *page, uintptr_t flags);
+/* The same for a chain of blocks from FIRST to LAST, which are SLOTS slots. */
+void cal__remote_push(struct cal__page *page, void *first, void *last, uint32_t slots);
+/* Moves remotely freed blocks to page->free and leaves EMPTY behind: 0 for a page that is allocated
+ * from, else CAL_REMOTE_ASK(1) or CAL_REMOTE_ABANDONED. True when there were any. */
+bool cal__remote_collect(struct cal__page *page, uintptr_t empty);
+/* For a page in the partial queue, some of whose blocks came back. True when that is all of them;
+ * otherwise sees to it that the owner hears of the page in time: by an event or by notice. */
+bool cal__remote_settle(struct cal__page *page);
 /* HEAP, its owner, is about to release the page: no notice of it will be found. */
 void cal__remote_disown(struct cal__heap *heap, struct cal__page *page);
-/* Asks for notice of the next remote free. */
+/* Asks for notice when what the page's countdown counts came back remotely. */
 void cal__remote_request_notice(struct cal__page *page);
 /* HEAP's thread leaves: empty pages are released, the others wait for an heir. */
 void cal__remote_abandon_all(struct cal__heap *heap);
@@ -159,24 +173,25 @@ CAL_INLINE void cal__block_set_next(void *block, void *next)
 
 _Noreturn CAL_COLD void cal__heap_same_twice(void *block);
 
-/* Hands over all that was freed to the current page, which is not nothing; returns the first. */
-CAL_INLINE void *cal__heap_take_list(struct cal__heap *heap, struct cal__page *page)
+/* Hands over LIST, all that was freed to the current page of a class; returns its first block. */
+CAL_INLINE void *cal__heap_take_list(struct cal__heap *heap, size_t size_class,
+                                     struct cal__page *page, void *list)
 {
-    void *list = page->free;
     void *next = cal__block_next(list);
     if (CAL_UNLIKELY(next == list))
         cal__heap_same_twice(list);
-    uint32_t count = cal__page_carved(page) - cal__page_used(page);
     page->free = NULL;
-    page->countdown += count;
-    heap->taken[page->size_class] += count;
-    heap->free[page->size_class] = next;
+    /* All that are cut count as used now. */
+    uint32_t countdown = cal__page_carved(page) - page->target;
+    heap->taken[size_class] += countdown - page->countdown;
+    page->countdown = countdown;
+    heap->free[size_class] = next;
     return list;
 }
 
 /* A block that the heap has at hand or got back to the page it allocates from. NULL otherwise, and
  * in direct mode: then cal__heap_allocate(). */
-CAL_INLINE void *cal__heap_quick(struct cal__heap *heap, unsigned size_class)
+CAL_INLINE void *cal__heap_quick(struct cal__heap *heap, size_t size_class)
 {
     void *block = heap->free[size_class];
     if (block != NULL) {
@@ -184,10 +199,13 @@ CAL_INLINE void *cal__heap_quick(struct cal__heap *heap, unsigned size_class)
         return block;
     }
     struct cal__page *page = heap->bins[size_class].current;
-    if (page == NULL || page->free == NULL || ++heap->ticks >= CAL_TICKS || heap->direct ||
-        heap->mode != atomic_load_explicit(&cal__heap_mode, memory_order_relaxed))
+    if (page == NULL)
         return NULL;
-    return cal__heap_take_list(heap, page);
+    void *list = page->free;
+    if (list == NULL || --heap->ticks < 0 ||
+        heap->plain != atomic_load_explicit(&cal__heap_mode, memory_order_relaxed))
+        return NULL;
+    return cal__heap_take_list(heap, size_class, page, list);
 }
 
 #endif

@@ -31,13 +31,31 @@ CAL_INLINE uint64_t cal__granule_of(const void *address)
     return (uintptr_t)address >> CAL_GRANULE_SHIFT;
 }
 
-/* The descriptor in the window for the granule of ADDRESS; it may be another granule's. The window is
- * what the lower half of an address tells apart, so no mask is needed. */
-CAL_INLINE struct cal__page *cal__map_candidate(const void *address)
+/* The entry in the window for the granule of ADDRESS; it may be another granule's. The window is what
+ * the lower half of an address tells apart, so no mask is needed. */
+CAL_INLINE intptr_t cal__map_distance(const void *address)
 {
     uint32_t index = (uint32_t)(uintptr_t)address >> CAL_GRANULE_SHIFT;
-    intptr_t distance = atomic_load_explicit(&cal__map.entry[index], memory_order_relaxed);
-    return (struct cal__page *)((intptr_t)&cal__map.none + distance);
+    return atomic_load_explicit(&cal__map.entry[index], memory_order_relaxed);
+}
+
+/* The descriptor that an entry is about. */
+CAL_INLINE struct cal__page *cal__map_page(intptr_t distance)
+{
+    return &((struct cal__map *)((intptr_t)&cal__map + distance))->none;
+}
+
+/* The same for one access, which adds map and distance in its address. The compiler would keep their
+ * sum in a register for all accesses: an instruction more, and a longer way to the first. */
+CAL_INLINE struct cal__page *cal__map_page_once(intptr_t *distance)
+{
+    __asm__("" : "+r"(*distance));
+    return cal__map_page(*distance);
+}
+
+CAL_INLINE struct cal__page *cal__map_candidate(const void *address)
+{
+    return cal__map_page(cal__map_distance(address));
 }
 
 /* The page that contains the granule, or NULL. Free runs are found at their ends only. */

@@ -26,9 +26,14 @@ CAL_EXPORT void *cal_allocate(size_t size)
     return cal__allocate_or(size, allocate_slow);
 }
 
-CAL_EXPORT void *cal_allocate_zeroed(size_t size)
+static CAL_NOINLINE void *zeroed_slow(size_t size)
 {
     return allocate(size, CAL_ALIGNMENT, true);
+}
+
+CAL_EXPORT void *cal_allocate_zeroed(size_t size)
+{
+    return cal__zeroed_or(size, zeroed_slow);
 }
 
 CAL_EXPORT void *cal_allocate_aligned(size_t size, size_t alignment)
@@ -45,7 +50,7 @@ CAL_EXPORT void cal_deallocate(void *block)
     cal__free(block);
 }
 
-CAL_EXPORT void *cal_reallocate(void *block, size_t size)
+static CAL_NOINLINE void *reallocate_slow(void *block, size_t size)
 {
     if (block == NULL)
         return cal_allocate(size);
@@ -57,6 +62,11 @@ CAL_EXPORT void *cal_reallocate(void *block, size_t size)
     if (result == NULL)
         errno = ENOMEM;
     return result;
+}
+
+CAL_EXPORT void *cal_reallocate(void *block, size_t size)
+{
+    return cal__reallocate_or(block, size, reallocate_slow);
 }
 
 CAL_EXPORT void *cal_try_reallocate_in_place(void *block, size_t size)

@@ -82,7 +82,7 @@ static CAL_NOINLINE void *new_slow(size_t size)
     return CAL_LIKELY(block != NULL) ? block : new_again(size, CAL_ALIGNMENT);
 }
 
-static void *new_aligned(size_t size, size_t alignment)
+static CAL_NOINLINE void *new_aligned_slow(size_t size, size_t alignment)
 {
     alignment = cal__max(alignment, CAL_ALIGNMENT);
     void *block = cal__block_allocate(size, alignment, false);
@@ -123,7 +123,7 @@ static CAL_NOINLINE void *nothrow_slow(size_t size)
     return CAL_LIKELY(block != NULL) ? block : nothrow_again(size);
 }
 
-static void *nothrow_aligned(size_t size, size_t alignment)
+static CAL_NOINLINE void *nothrow_aligned_slow(size_t size, size_t alignment)
 {
     void *block = cal__block_allocate(size, cal__max(alignment, CAL_ALIGNMENT), false);
     return CAL_LIKELY(block != NULL) ? block : nothrow_aligned_again(size, alignment);
@@ -141,16 +141,18 @@ static void *nothrow_aligned(size_t size, size_t alignment)
         (void)nothrow;                                      \
         return cal__allocate_or(size, nothrow_slow);        \
     }
-#define NEW_ALIGNED(name)                                \
-    CAL_EXPORT void *name(size_t size, size_t alignment) \
-    {                                                    \
-        return new_aligned(size, alignment);             \
+#define NEW_ALIGNED(name)                                                             \
+    CAL_EXPORT void *name(size_t size, size_t alignment)                              \
+    {                                                                                 \
+        void *block = cal__at_hand_aligned(size, alignment);                          \
+        return CAL_LIKELY(block != NULL) ? block : new_aligned_slow(size, alignment); \
     }
-#define NEW_ALIGNED_NOTHROW(name)                                             \
-    CAL_EXPORT void *name(size_t size, size_t alignment, const void *nothrow) \
-    {                                                                         \
-        (void)nothrow;                                                        \
-        return nothrow_aligned(size, alignment);                              \
+#define NEW_ALIGNED_NOTHROW(name)                                                         \
+    CAL_EXPORT void *name(size_t size, size_t alignment, const void *nothrow)             \
+    {                                                                                     \
+        (void)nothrow;                                                                    \
+        void *block = cal__at_hand_aligned(size, alignment);                              \
+        return CAL_LIKELY(block != NULL) ? block : nothrow_aligned_slow(size, alignment); \
     }
 /* Further arguments of delete (size, alignment, nothrow) are promises that are not needed. */
 #define DELETE(name, ...)                            \

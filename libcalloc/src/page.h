@@ -7,7 +7,8 @@
  * A free decrements `countdown`; what happens at zero is decided by `target`:
  *     full pages     target = capacity - threshold: enough came back to allocate from it again
  *     current page   target = -1: never, it stays however empty it is
- *     other pages    target = 0: the page is empty
+ *     other pages    target = 0: the page is empty; higher while blocks lie in `remote`, whose
+ *                    return is counted there (cal__remote_settle)
  * so one counter serves both and the fast path has one decrement. */
 #ifndef CAL_PAGE_H
 #define CAL_PAGE_H
@@ -31,14 +32,18 @@ enum cal__page_list {
     CAL_LIST_REFUSED,   /* FREE: the kernel refused to take its memory back */
     CAL_LIST_CURRENT,   /* the owner's heap allocates from it */
     CAL_LIST_PARTIAL,   /* queued: has free blocks */
-    CAL_LIST_FULL,      /* set aside until `target` is reached or a remote free notifies */
+    CAL_LIST_FULL,      /* set aside until enough came back, to `target` or remotely */
     CAL_LIST_ABANDONED, /* its thread has ended and it has room; those without are in no list */
 };
 
-/* Flags in the low bits of `remote`, whose upper bits are the newest remotely freed block. */
-#define CAL_REMOTE_NOTIFY    ((uintptr_t)1) /* the owner wants to hear of the next remote free */
-#define CAL_REMOTE_ABANDONED ((uintptr_t)2) /* nobody owns the page: free under the lock */
-#define CAL_REMOTE_FLAGS     ((uintptr_t)3)
+/* `remote` is the newest remotely freed block, with a flag below and a counter above its address. The
+ * counter begins at page->asked and is raised by one for each slot that comes back. The push that
+ * takes it to half of its range tells the owner, who chooses the beginning accordingly. */
+#define CAL_REMOTE_ABANDONED ((uintptr_t)1) /* nobody owns the page: free under the lock */
+#define CAL_REMOTE_SHIFT     48
+#define CAL_REMOTE_TOLD      ((uintptr_t)1 << 63) /* the counter has got there */
+/* An empty list whose next COUNT slots are to be told of when they are complete. */
+#define CAL_REMOTE_ASK(count) (CAL_REMOTE_TOLD - ((uintptr_t)(count) << CAL_REMOTE_SHIFT))
 
 /* The `origin` of a page whose frees all take the slow path: no address is near above it, nor NULL. */
 #define CAL_ORIGIN_NOBODY ((uint64_t)1 << 48)
@@ -58,7 +63,7 @@ struct cal__page {
         uint64_t counts;
     };
     uint64_t factor; /* with `limit`: which offsets start a block (size_class.h) */
-    uint64_t limit;
+    _Atomic uint64_t limit;
     uint32_t block_size; /* bytes */
     _Atomic uint32_t granules;
     _Atomic uint16_t carved; /* blocks cut so far; written by the owner */
@@ -83,7 +88,10 @@ struct cal__page {
         size_t size;     /* RUN, HUGE: usable bytes; SLAB: number of merged blocks */
     };
     union {
-        bool queued;             /* SLAB: in the owner's list of notified pages, under its lock */
+        struct {
+            bool queued;    /* SLAB: in the owner's list of notified pages, under its lock */
+            uint16_t asked; /* SLAB: where the counter in `remote` began; the owner's */
+        };
         struct cal__page *older; /* FREE and dirty: freed before this one */
     };
 } __attribute__((aligned(128)));
@@ -93,8 +101,8 @@ _Static_assert(offsetof(struct cal__page, remote) == 64, "remote frees stay off 
 _Static_assert(CAL_GRANULE / CAL_ALIGNMENT <= UINT16_MAX,
                "blocks of a page are counted in 16 bits");
 
-/* The fast path reads `origin` as a plain word: compilers do not fold an atomic load into the
- * subtraction that uses it. Aligned words are read whole on all machines we know; the race
+/* The fast path reads these as plain words: compilers do not fold an atomic load into the
+ * instruction that uses it. Aligned words are read whole on all machines we know; the race
  * detector gets the atomic load that C asks for. */
 #if defined(__has_feature)
 #    define CAL_CLANG_TSAN __has_feature(thread_sanitizer)
@@ -135,6 +143,11 @@ CAL_INLINE uint32_t cal__page_used(const struct cal__page *page)
 CAL_INLINE struct cal__heap *cal__page_heap(const struct cal__page *page)
 {
     return atomic_load_explicit(&page->heap, memory_order_acquire);
+}
+
+CAL_INLINE void *cal__remote_first(uintptr_t remote)
+{
+    return (void *)(remote & (((uintptr_t)1 << CAL_REMOTE_SHIFT) - 1) & ~CAL_REMOTE_ABANDONED);
 }
 
 #endif

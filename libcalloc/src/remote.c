@@ -1,12 +1,17 @@
 /* Frees by threads that do not own the page, and pages whose thread has ended.
  *
- * A remote free pushes the block to page->remote with one compare-and-swap. The owner takes the
- * whole list when the page it allocates from runs dry. A page that the owner does not look at has
- * the NOTIFY flag: whoever takes it off by his push puts the page into its heap's `returned` list.
- * A page without an owner has the ABANDONED flag, in the same word, so that a push and the
- * owner's leaving cannot miss each other; frees then go to page->free under one lock. */
-#include "heap.h"
-
+ * A remote free pushes a block, or a chain of blocks that its thread gathered (gather.h), to
+ * page->remote with one compare-and-swap. The word has a counter too, so that the owner takes the list
+ * with one exchange when the page it allocates from runs dry, and need not look at the blocks: they
+ * are in the other thread's cache.
+ *
+ * Of a page that it does not allocate from the owner hears when enough came back: the counter begins
+ * so that it then passes half of its range, and whoever takes it there puts the page into its heap's
+ * `returned` list. What came back stays in the list all the same.
+ *
+ * A page without an owner has the ABANDONED flag, in the same word, so that a push and the owner's
+ * leaving cannot miss each other; frees then go to page->free under one lock. */
+#include "gather.h"
 #include "message.h"
 #include "span.h"
 
@@ -31,12 +36,27 @@ static CAL_NOINLINE void notify(struct cal__page *page)
     cal__lock_release(&heap->lock);
 }
 
+/* Slots of the blocks in REMOTE, a value of page->remote; only for the owner. */
+static uint32_t slots_in(const struct cal__page *page, uintptr_t remote)
+{
+    return (uint16_t)((remote >> CAL_REMOTE_SHIFT) - page->asked);
+}
+
+/* Asks for notice when the slots in page->remote are COUNT or more. */
+static void ask(struct cal__page *page, uint32_t count)
+{
+    uint16_t begin = (uint16_t)(CAL_REMOTE_ASK(count) >> CAL_REMOTE_SHIFT);
+    uintptr_t change = (uintptr_t)(uint16_t)(begin - page->asked) << CAL_REMOTE_SHIFT;
+    page->asked = begin;
+    uintptr_t old = atomic_fetch_add_explicit(&page->remote, change, memory_order_relaxed);
+    /* Blocks that came before the request tell nobody. */
+    if ((old + change) & CAL_REMOTE_TOLD)
+        notify(page);
+}
+
 void cal__remote_request_notice(struct cal__page *page)
 {
-    atomic_fetch_or_explicit(&page->remote, CAL_REMOTE_NOTIFY, memory_order_relaxed);
-    /* Blocks that came before the request tell nobody. */
-    if ((atomic_load_explicit(&page->remote, memory_order_relaxed) & ~CAL_REMOTE_FLAGS) != 0)
-        notify(page);
+    ask(page, page->countdown);
 }
 
 void cal__remote_disown(struct cal__heap *heap, struct cal__page *page)
@@ -99,17 +119,30 @@ static void push_quietly(struct cal__page *page, void *block)
     }
 }
 
+/* The same for a list, which cannot be longer than what is used. */
+static void push_list(struct cal__page *page, void *block)
+{
+    while (block != NULL) {
+        void *next = cal__block_next(block);
+        if (cal__page_used(page) == 0)
+            cal__fatal("double free", block);
+        push_quietly(page, block);
+        block = next;
+    }
+}
+
 /* False when somebody adopted the page meanwhile. */
-static CAL_NOINLINE bool free_abandoned(struct cal__page *page, void *block)
+static CAL_NOINLINE bool free_abandoned(struct cal__page *page, void *first, void *last)
 {
     bool empty = false;
+    cal__block_set_next(last, NULL);
     cal__lock_acquire(&abandoned_lock);
     bool still =
         (atomic_load_explicit(&page->remote, memory_order_relaxed) & CAL_REMOTE_ABANDONED) != 0;
     if (still) {
-        if (page->free == block)
-            cal__fatal("double free", block);
-        push_quietly(page, block);
+        if (page->free == first)
+            cal__fatal("double free", first);
+        push_list(page, first);
         empty = cal__page_used(page) == 0;
         if (empty)
             abandoned_unlink(page);
@@ -124,48 +157,85 @@ static CAL_NOINLINE bool free_abandoned(struct cal__page *page, void *block)
     return still;
 }
 
-void cal__remote_free(struct cal__page *page, void *block)
+void cal__remote_push(struct cal__page *page, void *first, void *last, uint32_t slots)
 {
     uintptr_t old = atomic_load_explicit(&page->remote, memory_order_acquire);
-    for (;;) {
-        if (old & CAL_REMOTE_ABANDONED) {
-            if (free_abandoned(page, block))
+    uintptr_t new;
+    do {
+        while (CAL_UNLIKELY(old & CAL_REMOTE_ABANDONED)) {
+            if (free_abandoned(page, first, last))
                 return;
             old = atomic_load_explicit(&page->remote, memory_order_acquire);
-            continue;
         }
-        void *head = (void *)(old & ~CAL_REMOTE_FLAGS);
-        if (head == block)
-            cal__fatal("double free", block);
-        cal__block_set_next(block, head);
-        if (atomic_compare_exchange_weak_explicit(&page->remote, &old, (uintptr_t)block,
-                                                  memory_order_release, memory_order_acquire))
-            break;
-    }
-    if (old & CAL_REMOTE_NOTIFY)
+        void *head = cal__remote_first(old);
+        if (CAL_UNLIKELY(head == first))
+            cal__fatal("double free", first);
+        cal__block_set_next(last, head);
+        new = old - (uintptr_t)head + (uintptr_t)first + ((uintptr_t)slots << CAL_REMOTE_SHIFT);
+    } while (!atomic_compare_exchange_weak_explicit(&page->remote, &old, new, memory_order_release,
+                                                    memory_order_acquire));
+    if ((new & ~old) & CAL_REMOTE_TOLD)
         notify(page);
 }
 
-bool cal__remote_collect(struct cal__page *page, uintptr_t flags)
+void cal__remote_free(struct cal__page *page, void *block)
+{
+    uint32_t slots = 1;
+    if (CAL_UNLIKELY(atomic_load_explicit(&page->merged, memory_order_acquire) != NULL))
+        slots = cal__merged_slots(page, cal__page_slot(page, block));
+    /* Before the page may go away with its last block. */
+    cal__gather_consider(page);
+    cal__remote_push(page, block, block, slots);
+}
+
+bool cal__remote_collect(struct cal__page *page, uintptr_t empty)
 {
     uintptr_t old = atomic_load_explicit(&page->remote, memory_order_relaxed);
-    if (old == flags)
+    if (old == empty)
         return false;
-    old = atomic_exchange_explicit(&page->remote, flags, memory_order_acquire);
-    void *block = (void *)(old & ~CAL_REMOTE_FLAGS);
-    bool any = block != NULL;
-    while (block != NULL) {
-        void *next = cal__block_next(block);
-        if (cal__page_used(page) == 0)
-            cal__fatal("double free", block);
-        push_quietly(page, block);
-        block = next;
+    old = atomic_exchange_explicit(&page->remote, empty, memory_order_acquire);
+    uint32_t slots = slots_in(page, old);
+    page->asked = (uint16_t)(empty >> CAL_REMOTE_SHIFT);
+    /* The countdown of a page that is not allocated from may pass its target. */
+    if (empty != 0)
+        cal__page_set_target(page, 0);
+    void *first = cal__remote_first(old);
+    if (first == NULL)
+        return false;
+    if (slots > cal__page_used(page))
+        cal__fatal("double free", first);
+    if (page->free == NULL && page->size == 0) {
+        /* As it is, without looking at its blocks, which are in another core's cache. */
+        page->free = first;
+        page->countdown -= slots;
+    } else {
+        push_list(page, first);
     }
-    return any;
+    return true;
+}
+
+bool cal__remote_settle(struct cal__page *page)
+{
+    uint32_t used = cal__page_used(page);
+    uint32_t back = slots_in(page, atomic_load_explicit(&page->remote, memory_order_acquire));
+    if (back == used)
+        return true;
+    if (back > used)
+        cal__fatal("double free", page->free);
+    /* The page is empty when `back` has grown to `used`. Own frees make an event when `used` has come
+     * half the way, remote ones give notice when `back` has: one of both is always before that. No
+     * event is wanted before the end where only the owner frees. */
+    uint32_t target = back == 0 ? 0 : (used + back) / 2;
+    cal__page_set_target(page, target);
+    ask(page, target + 1);
+    return false;
 }
 
 void cal__heap_drain_returned(struct cal__heap *heap)
 {
+    /* The other direction, at the same time: nothing is held back by a thread that does something. */
+    if (atomic_load_explicit(&heap->gather, memory_order_relaxed) != NULL)
+        cal__gather_send_all(heap);
     while (atomic_load_explicit(&heap->returned, memory_order_relaxed) != NULL) {
         cal__lock_acquire(&heap->lock);
         struct cal__page *page = atomic_load_explicit(&heap->returned, memory_order_relaxed);
@@ -175,16 +245,7 @@ void cal__heap_drain_returned(struct cal__heap *heap)
             page->queued = false;
         }
         cal__lock_release(&heap->lock);
-        if (page == NULL || page->list == CAL_LIST_CURRENT || page->list == CAL_LIST_NONE)
-            continue;
-        /* The countdown may pass the target of a full page: bring it to zero-based counting first,
-         * where it can only reach it. */
-        uint32_t target = page->target;
-        cal__page_set_target(page, 0);
-        cal__remote_collect(page, CAL_REMOTE_NOTIFY);
-        if (page->list == CAL_LIST_FULL && page->countdown > target)
-            cal__page_set_target(page, target);
-        else if (page->list == CAL_LIST_FULL || page->countdown == 0)
+        if (page != NULL && (page->list == CAL_LIST_FULL || page->list == CAL_LIST_PARTIAL))
             cal__heap_page_event(page);
     }
 }
@@ -211,8 +272,12 @@ void cal__remote_orphan(struct cal__page *page)
 {
     cal__page_set_target(page, 0);
     atomic_store_explicit(&page->heap, NULL, memory_order_relaxed);
-    /* Its remote frees are still in their list, whole: each was one compare-and-swap. */
-    cal__remote_collect(page, CAL_REMOTE_ABANDONED);
+    /* Its remote frees are still in their list, whole: each was one compare-and-swap. Where the owner
+     * let their counter begin is not certain. */
+    uintptr_t old =
+        atomic_exchange_explicit(&page->remote, CAL_REMOTE_ABANDONED, memory_order_acquire);
+    page->asked = 0;
+    push_list(page, cal__remote_first(old));
     abandoned_offer(page);
 }
 
@@ -228,6 +293,7 @@ static void abandon_list(struct cal__heap *heap, struct cal__page *page)
 
 void cal__remote_abandon_all(struct cal__heap *heap)
 {
+    cal__gather_end(heap);
     cal__lock_acquire(&heap->lock);
     struct cal__page *page = atomic_load_explicit(&heap->returned, memory_order_relaxed);
     atomic_store_explicit(&heap->returned, NULL, memory_order_relaxed);
@@ -254,7 +320,8 @@ struct cal__page *cal__remote_adopt(struct cal__heap *heap, unsigned size_class)
     if (page != NULL) {
         abandoned_unlink(page);
         cal__heap_take_page(heap, page);
-        atomic_store_explicit(&page->remote, CAL_REMOTE_NOTIFY, memory_order_release);
+        page->asked = CAL_REMOTE_ASK(1) >> CAL_REMOTE_SHIFT;
+        atomic_store_explicit(&page->remote, CAL_REMOTE_ASK(1), memory_order_release);
     }
     cal__lock_release(&abandoned_lock);
     return page;

@@ -21,8 +21,8 @@ CAL_INLINE unsigned cal__size_class(size_t size)
     size_t last = size - 1;
     if (last < CAL_SMALL_MAX)
         return (unsigned)(last >> 4);
-    unsigned bit = 63 - (unsigned)__builtin_clzll(last);
-    return bit * 8 + (unsigned)(last >> (bit - 3)) - (10 * 8 + 8) + CAL_SMALL_CLASSES;
+    unsigned shift = (63 ^ (unsigned)__builtin_clzll(last)) - 3;
+    return shift * 8 + (unsigned)(last >> shift) - (7 * 8 + 8) + CAL_SMALL_CLASSES;
 }
 
 /* Bytes of a block of this class. */

@@ -108,7 +108,7 @@ static void page_reset(struct cal__page *page, enum cal__page_kind kind)
     atomic_store_explicit(&page->carved, 0, memory_order_relaxed);
     page->free = NULL;
     page->countdown = 0;
-    page->limit = 0;
+    atomic_store_explicit(&page->limit, 0, memory_order_relaxed);
     page->target = 0;
     page->block_size = 0;
     page->capacity = 0;

@@ -58,8 +58,8 @@ __attribute__((no_sanitize("thread"))) struct cal_statistics cal__statistics(voi
     for (struct cal__heap *heap = cal__thread_first_heap(); heap != NULL; heap = heap->next)
         count_heap(heap, &sum);
     cal__span_unlock(false);
-    cal__thread_unlock();
     cal__span_walk(count_page, &sum);
+    cal__thread_unlock();
     cal__annotate_end();
     struct cal__run_statistics run = cal__run_statistics();
     struct cal__huge_statistics huge = cal__huge_statistics();

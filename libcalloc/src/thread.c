@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "annotate.h"
+#include "gather.h"
 #include "hooks.h"
 #include "metadata.h"
 #include "options.h"
@@ -249,6 +250,10 @@ static void after_fork_in_child(void)
     struct cal__heap *own = cal__thread_heap;
     unlock_all(true);
     bool others = false;
+    /* While all pages and heaps are as they were: any of them may get blocks back. */
+    for (struct cal__heap *heap = heaps; heap != NULL; heap = heap->next)
+        if (heap != own)
+            cal__gather_inherit(heap);
     for (struct cal__heap *heap = heaps; heap != NULL; heap = heap->next) {
         if (heap == own || heap == &cal__heap_late || !heap->in_use)
             continue;

@@ -3,8 +3,10 @@
 #include <calloc/hooks.h>
 
 #include "annotate.h"
+#include "gather.h"
 #include "os.h"
 #include "span.h"
+#include "thread.h"
 
 /* These functions read lists whose owner may be changing them. What they read is checked before
  * it is followed, so the race costs exactness and nothing else. */
@@ -42,7 +44,17 @@ RACY static void *at_hand(const struct cal__page *page)
 
 static void *remote_list(const struct cal__page *page)
 {
-    return (void *)(atomic_load_explicit(&page->remote, memory_order_acquire) & ~CAL_REMOTE_FLAGS);
+    return cal__remote_first(atomic_load_explicit(&page->remote, memory_order_acquire));
+}
+
+/* What other threads freed and have not sent home yet. */
+RACY static size_t for_gathered(const struct cal__page *page,
+                                void (*visit)(uint32_t slot, void *argument), void *argument)
+{
+    size_t count = 0;
+    for (struct cal__heap *heap = cal__thread_first_heap(); heap != NULL; heap = heap->next)
+        count += for_list(page, cal__gather_first(heap, page), visit, argument);
+    return count;
 }
 
 RACY size_t cal__walk_at_hand(const struct cal__heap *heap, unsigned size_class)
@@ -78,7 +90,7 @@ RACY struct cal__walk_count cal__walk_live(const struct cal__page *page)
         return (struct cal__walk_count){0, 0};
     struct extra in_remote = {page, 0};
     size_t used = cal__page_used(page);
-    size_t idle = for_list(page, at_hand(page), NULL, NULL) +
+    size_t idle = for_list(page, at_hand(page), NULL, NULL) + for_gathered(page, NULL, NULL) +
                   for_list(page, remote_list(page), add_extra, &in_remote);
     size_t slots = used - cal__min(used, idle + in_remote.slots);
     size_t extra = continuations(page) - in_remote.slots;
@@ -128,7 +140,9 @@ CAL_EXPORT bool cal_walk_regions(bool (*visit)(const struct cal_region *region, 
 {
     struct region_walk walk = {visit, argument};
     cal__annotate_begin();
+    cal__thread_lock();
     bool complete = cal__span_walk(visit_region, &walk);
+    cal__thread_unlock();
     cal__annotate_end();
     return complete;
 }
@@ -168,6 +182,7 @@ RACY static bool visit_slab(struct cal__page *page, struct block_walk *walk)
     for_list(page, page->free, mark, walk);
     for_list(page, at_hand(page), mark, walk);
     for_list(page, remote_list(page), mark_merged, walk);
+    for_gathered(page, mark, walk);
     for (uint32_t slot = 0; slot < cal__page_carved(page);) {
         uint32_t slots = cal__merged_slots(page, slot);
         if (!((walk->free_slots[slot / 64] >> (slot % 64)) & 1) &&
@@ -198,7 +213,9 @@ CAL_EXPORT bool cal_walk_blocks(bool (*visit)(void *block, size_t usable, void *
     if (walk.free_slots == NULL)
         return false;
     cal__annotate_begin();
+    cal__thread_lock();
     bool complete = cal__span_walk(visit_blocks, &walk);
+    cal__thread_unlock();
     cal__annotate_end();
     cal__os_unmap(walk.free_slots, length);
     return complete;
