@@ -6,9 +6,8 @@
 #include "annotate.h"
 #include "gather.h"
 #include "hooks.h"
-#include "huge.h"
+#include "large.h"
 #include "message.h"
-#include "run.h"
 #include "span.h"
 
 /* Growing over free neighbours makes all frees of the page take the slow path, so realloc does it
@@ -99,9 +98,8 @@ static void *allocate(struct cal__heap *heap, size_t size, size_t alignment, boo
     unsigned size_class = aligned_class(size, alignment);
     if (size_class < CAL_CLASSES)
         return cal__heap_allocate(heap, size_class, zeroed);
-    if (size <= CAL_RUN_MAX && alignment <= CAL_RUN_MAX)
-        return cal__run_allocate(size, alignment, zeroed);
-    return cal__huge_allocate(size, alignment, zeroed);
+    bool run = size <= CAL_RUN_MAX && alignment <= CAL_RUN_MAX;
+    return cal__large_allocate(size, alignment, run ? CAL_PAGE_RUN : CAL_PAGE_HUGE, zeroed);
 }
 
 /* Tells whoever listens of a new block. */
@@ -219,10 +217,8 @@ CAL_NOINLINE void *cal__block_zeroed_or(size_t size, cal__allocate *slow)
 
 static void release(struct cal__page *page, void *block)
 {
-    if (page->kind == CAL_PAGE_RUN) {
-        cal__run_free(page);
-    } else if (page->kind == CAL_PAGE_HUGE) {
-        cal__huge_free(page);
+    if (page->kind != CAL_PAGE_SLAB) {
+        cal__large_free(page);
     } else if (cal__page_heap(page) == cal__thread_heap) {
         cal__heap_free(page, block);
     } else {
@@ -286,9 +282,7 @@ static int resize_capacity(struct cal__page *page, void *block, size_t size)
         bool fits = fixed && size <= capacity;
         return fits || resize_in_slab(page, block, size) ? 0 : -ENOMEM;
     }
-    if (page->kind == CAL_PAGE_RUN)
-        return cal__run_resize(page, size) ? 0 : -ENOMEM;
-    return cal__huge_resize(page, size);
+    return cal__large_resize(page, size) ? 0 : -ENOMEM;
 }
 
 static int resize(struct cal__page *page, void *block, size_t size)
@@ -332,7 +326,7 @@ static void *move_mapping(struct cal__page *page, void *block, size_t size)
     size_t usable = page->size;
     if (observed)
         cal__hooks_freeing(block, usable);
-    void *moved = cal__huge_move(page, size);
+    void *moved = cal__large_move(page, size);
     if (observed && moved != NULL)
         cal__hooks_allocated(moved, size, page->size);
     else if (observed)

@@ -5,14 +5,14 @@
 
 #include "base.h"
 #include "family.h"
-#include "huge.h"
+#include "large.h"
 #include "span.h"
 #include "statistics.h"
 
 CAL_EXPORT struct mallinfo2 mallinfo2(void)
 {
     struct cal_statistics sum = cal__statistics();
-    struct cal__huge_statistics huge = cal__huge_statistics();
+    struct cal__large_statistics huge = cal__large_statistics(CAL_PAGE_HUGE);
     struct cal__span_statistics span = cal__span_statistics();
     return (struct mallinfo2){
         .arena = span.segment_bytes,

@@ -115,6 +115,11 @@ _Static_assert(CAL_GRANULE / CAL_ALIGNMENT <= UINT16_MAX,
 #    define CAL_PLAIN_LOAD(object) (*(const uint64_t *)(const void *)&(object))
 #endif
 
+CAL_INLINE uint64_t cal__page_first(const struct cal__page *page)
+{
+    return atomic_load_explicit(&page->tag, memory_order_relaxed);
+}
+
 CAL_INLINE char *cal__page_start(const struct cal__page *page)
 {
     return (char *)(atomic_load_explicit(&page->tag, memory_order_relaxed) << CAL_GRANULE_SHIFT);

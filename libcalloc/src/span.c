@@ -5,17 +5,15 @@
 
 #include "annotate.h"
 #include "lock.h"
-#include "metadata.h"
 #include "options.h"
 #include "os.h"
 #include "place.h"
+#include "runs.h"
 
-/* Bin i holds runs of i + 1 granules, the last one all that are longer. */
-#define BINS 64
 /* The first segment is small because most processes are; the next ones let a few hundred slabs
  * share a mapping; later ones grow with the heap, to keep the number of mappings low. */
 #define FIRST_SEGMENT ((size_t)16)
-#define SEGMENT       ((size_t)64)
+#define SEGMENT       ((size_t)CAL_RUNS_LONG)
 #define SEGMENT_MAX   ((size_t)1024)
 /* What one call purges at most before it goes back to its own work; the next one goes on. */
 #define PURGE_RUNS 64
@@ -28,77 +26,11 @@
 /* Where only the limit asks for it, so much is moved at once. */
 #define MOVE_MIN ((size_t)32)
 
-#define PAGES_PER_CHUNK 31
-
-struct chunk {
-    struct chunk *next;
-    struct cal__page pages[PAGES_PER_CHUNK];
-};
-
-struct run_set {
-    uint64_t nonempty; /* bit i: bin i has runs */
-    struct cal__page *bin[BINS];
-    size_t granules;
-    size_t runs;
-};
-
 static struct cal__lock lock;
-static struct run_set dirty;
-static struct run_set clean;
-/* Dirty runs in the order in which they are to be purged. */
-static struct cal__page *oldest;
-static struct cal__page *newest;
-static struct chunk *chunks;
-static struct cal__page *unused_pages;
 static size_t segment_granules;
 static size_t huge_granules; /* of those, in HUGE pages */
 static size_t in_use;        /* in pages of all kinds */
 static size_t most_in_use;
-
-_Static_assert(sizeof(struct chunk) == 4096, "a chunk of descriptors fills a kernel page");
-_Static_assert(BINS == SEGMENT, "the last bin holds the runs of segment size");
-
-/* Descriptors. */
-
-static struct cal__page *page_new(void)
-{
-    if (unused_pages == NULL) {
-        struct chunk *chunk = cal__metadata_allocate(sizeof *chunk);
-        if (chunk == NULL)
-            return NULL;
-        chunk->next = chunks;
-        chunks = chunk;
-        for (size_t i = PAGES_PER_CHUNK; i-- > 0;) {
-            chunk->pages[i].next = unused_pages;
-            unused_pages = &chunk->pages[i];
-        }
-    }
-    struct cal__page *page = unused_pages;
-    unused_pages = page->next;
-    page->next = NULL;
-    return page;
-}
-
-static void page_delete(struct cal__page *page)
-{
-    atomic_store_explicit(&page->granules, 0, memory_order_relaxed);
-    atomic_store_explicit(&page->tag, 0, memory_order_release);
-    page->kind = CAL_PAGE_NONE;
-    page->next = unused_pages;
-    unused_pages = page;
-}
-
-/* The range is written before the tag that lets readers look at it. */
-static void page_set_range(struct cal__page *page, uint64_t first, size_t granules)
-{
-    atomic_store_explicit(&page->granules, (uint32_t)granules, memory_order_relaxed);
-    atomic_store_explicit(&page->tag, first, memory_order_release);
-}
-
-static uint64_t page_first(const struct cal__page *page)
-{
-    return atomic_load_explicit(&page->tag, memory_order_relaxed);
-}
 
 static void page_reset(struct cal__page *page, enum cal__page_kind kind)
 {
@@ -120,221 +52,6 @@ static void page_reset(struct cal__page *page, enum cal__page_kind kind)
     page->queued = false;
     page->kind = (uint8_t)kind;
 }
-
-/* Free runs. */
-
-static unsigned bin_of(size_t granules)
-{
-    return (unsigned)cal__min(granules, BINS) - 1;
-}
-
-static struct run_set *set_of(const struct cal__page *run)
-{
-    return run->zeroed ? &clean : &dirty;
-}
-
-/* The map knows a free run by its two ends. */
-static void map_ends(struct cal__page *run, bool present)
-{
-    uint64_t first = page_first(run);
-    uint64_t last = first + cal__page_granules(run) - 1;
-    void (*change)(struct cal__page *, uint64_t, size_t) = present ? cal__map_set : cal__map_clear;
-    change(run, first, 1);
-    if (last != first)
-        change(run, last, 1);
-}
-
-/* The queue of dirty runs is in the order of their expiry: a run goes in behind OLDER, whose place it
- * takes over or behind which it belongs; NULL: first. */
-static void queue_insert(struct cal__page *run, struct cal__page *older)
-{
-    run->older = older;
-    run->newer = older != NULL ? older->newer : oldest;
-    *(run->newer != NULL ? &run->newer->older : &newest) = run;
-    *(older != NULL ? &older->newer : &oldest) = run;
-}
-
-static void queue_remove(struct cal__page *run)
-{
-    *(run->newer != NULL ? &run->newer->older : &newest) = run->older;
-    *(run->older != NULL ? &run->older->newer : &oldest) = run->newer;
-}
-
-/* A dirty run that the kernel refused to take back (locked memory, seccomp) is in no queue: it is
- * not tried again until memory is short. */
-static bool in_queue(const struct cal__page *run)
-{
-    return !run->zeroed && run->list != CAL_LIST_REFUSED;
-}
-
-static void run_link(struct cal__page *run, struct cal__page *older)
-{
-    struct run_set *set = set_of(run);
-    unsigned bin = bin_of(cal__page_granules(run));
-    run->previous = NULL;
-    run->next = set->bin[bin];
-    if (run->next != NULL)
-        run->next->previous = run;
-    set->bin[bin] = run;
-    set->nonempty |= (uint64_t)1 << bin;
-    set->granules += cal__page_granules(run);
-    set->runs++;
-    run->kind = CAL_PAGE_FREE;
-    if (in_queue(run))
-        queue_insert(run, older);
-    map_ends(run, true);
-}
-
-static void run_unlink(struct cal__page *run)
-{
-    struct run_set *set = set_of(run);
-    unsigned bin = bin_of(cal__page_granules(run));
-    if (run->next != NULL)
-        run->next->previous = run->previous;
-    if (run->previous != NULL)
-        run->previous->next = run->next;
-    else if ((set->bin[bin] = run->next) == NULL)
-        set->nonempty &= ~((uint64_t)1 << bin);
-    set->granules -= cal__page_granules(run);
-    set->runs--;
-    run->kind = CAL_PAGE_NONE;
-    if (in_queue(run))
-        queue_remove(run);
-    map_ends(run, false);
-}
-
-/* What a run that grows together keeps: the age of its largest part, and with it the place in the
- * queue. So a small part that comes and goes does not keep a large one from being purged. */
-struct age {
-    size_t granules; /* of that part */
-    uint64_t expiry;
-    struct cal__page *older;
-    uint8_t list;
-};
-
-static void absorb(struct cal__page *part, struct age *age)
-{
-    /* The part that leaves the queue may be the one whose place was to be taken. */
-    if (age->older == part)
-        age->older = part->older;
-    /* A part that was refused says nothing of the others. */
-    bool refused = part->list == CAL_LIST_REFUSED;
-    bool larger = cal__page_granules(part) > age->granules;
-    if (age->list == CAL_LIST_REFUSED ? !refused || larger : !refused && larger)
-        *age = (struct age){cal__page_granules(part), part->expiry,
-                            in_queue(part) ? part->older : NULL, part->list};
-    run_unlink(part);
-    page_delete(part);
-}
-
-static bool joins(const struct cal__page *run, const struct cal__page *neighbour)
-{
-    return neighbour != NULL && neighbour->kind == CAL_PAGE_FREE &&
-           neighbour->zeroed == run->zeroed;
-}
-
-/* Puts a run, whose map entries are cleared, among the free ones and joins it to its neighbours. If
- * it is not joined its expiry is the latest of all. */
-static void run_insert(struct cal__page *run)
-{
-    uint64_t first = page_first(run);
-    size_t granules = cal__page_granules(run);
-    struct age age = {granules, run->expiry, newest, run->list};
-    struct cal__page *left = cal__map_find(first - 1);
-    if (joins(run, left)) {
-        first = page_first(left);
-        granules += cal__page_granules(left);
-        absorb(left, &age);
-    }
-    struct cal__page *right = cal__map_find(first + granules);
-    if (joins(run, right)) {
-        granules += cal__page_granules(right);
-        absorb(right, &age);
-    }
-    page_set_range(run, first, granules);
-    run->expiry = age.expiry;
-    run->list = age.list;
-    run_link(run, age.older);
-}
-
-/* Granules to skip at the start of RUN to reach a multiple of ALIGNMENT. */
-static size_t misalignment(const struct cal__page *run, size_t alignment)
-{
-    return (size_t)(-page_first(run) & (alignment - 1));
-}
-
-static bool run_fits(const struct cal__page *run, size_t granules, size_t alignment)
-{
-    return cal__page_granules(run) >= granules + misalignment(run, alignment);
-}
-
-/* The smallest run that fits; within a bin the one freed last, which is the warmest. */
-static struct cal__page *run_find(const struct run_set *set, size_t granules, size_t alignment)
-{
-    uint64_t candidates = set->nonempty & (~(uint64_t)0 << bin_of(granules));
-    for (; candidates != 0; candidates &= candidates - 1) {
-        unsigned bin = (unsigned)__builtin_ctzll(candidates);
-        struct cal__page *best = NULL;
-        for (struct cal__page *run = set->bin[bin]; run != NULL; run = run->next) {
-            if (!run_fits(run, granules, alignment))
-                continue;
-            if (bin != BINS - 1)
-                return run;
-            if (best == NULL || cal__page_granules(run) < cal__page_granules(best))
-                best = run;
-        }
-        if (best != NULL)
-            return best;
-    }
-    return NULL;
-}
-
-static struct cal__page *run_longest(const struct run_set *set)
-{
-    if (set->nonempty == 0)
-        return NULL;
-    struct cal__page *best = set->bin[63 - __builtin_clzll(set->nonempty)];
-    for (struct cal__page *run = best; run != NULL; run = run->next)
-        if (cal__page_granules(run) > cal__page_granules(best))
-            best = run;
-    return best;
-}
-
-static void leave_rest(const struct cal__page *run, struct cal__page *rest, uint64_t first,
-                       size_t granules, struct cal__page *older)
-{
-    rest->zeroed = run->zeroed;
-    rest->expiry = run->expiry;
-    rest->list = run->list;
-    page_set_range(rest, first, granules);
-    run_link(rest, older);
-}
-
-/* Cuts GRANULES granules out of a free run; what is left on both sides stays free. NULL and no
- * change when there are no descriptors for the rest. */
-static struct cal__page *run_cut(struct cal__page *run, size_t granules, size_t alignment)
-{
-    uint64_t first = page_first(run);
-    size_t head = misalignment(run, alignment);
-    size_t tail = cal__page_granules(run) - head - granules;
-    struct cal__page *before = NULL;
-    struct cal__page *after = NULL;
-    if ((head != 0 && (before = page_new()) == NULL) ||
-        (tail != 0 && (after = page_new()) == NULL)) {
-        if (before != NULL)
-            page_delete(before);
-        return NULL;
-    }
-    struct cal__page *older = in_queue(run) ? run->older : NULL;
-    run_unlink(run);
-    page_set_range(run, first + head, granules);
-    if (before != NULL)
-        leave_rest(run, before, first, head, older);
-    if (after != NULL)
-        leave_rest(run, after, first + head + granules, tail, older);
-    return run;
-}
-
 /* Segments. */
 
 /* Maps GRANULES granules, the first a multiple of ALIGNMENT, as a clean free run. */
@@ -349,7 +66,7 @@ static bool map_segment(size_t granules, size_t alignment)
     if (address == NULL)
         return false;
     uint64_t first = cal__granule_of(address) + guard;
-    struct cal__page *run = cal__map_reserve(first, granules) ? page_new() : NULL;
+    struct cal__page *run = cal__map_reserve(first, granules) ? cal__page_new() : NULL;
     if (run == NULL) {
         cal__place_unmap(address, whole);
         return false;
@@ -357,10 +74,10 @@ static bool map_segment(size_t granules, size_t alignment)
     if (CAL_UNLIKELY(cal__annotating != CAL_ANNOTATE_NONE))
         cal__annotate_region(address, whole << CAL_GRANULE_SHIFT);
     segment_granules += granules;
-    page_set_range(run, first, granules);
+    cal__page_set_range(run, first, granules);
     run->zeroed = true;
     run->list = CAL_LIST_NONE;
-    run_insert(run);
+    cal__runs_insert(run);
     return true;
 }
 
@@ -394,13 +111,13 @@ static size_t limit(void)
 static size_t above_option(void)
 {
     size_t kept = cal__options.retain >> CAL_GRANULE_SHIFT;
-    return dirty.granules - cal__min(dirty.granules, kept);
+    return cal__runs_dirty.granules - cal__min(cal__runs_dirty.granules, kept);
 }
 
 /* ... and on top of what there may be while fresh memory comes into use. */
 static size_t excess(void)
 {
-    size_t both = in_use + dirty.granules;
+    size_t both = in_use + cal__runs_dirty.granules;
     return cal__max(both - cal__min(both, limit()), above_option());
 }
 
@@ -408,25 +125,25 @@ static size_t excess(void)
  * lock; nobody else can reach the run then. */
 static struct cal__page *purge_next(enum purge_mode mode, uint64_t now)
 {
-    struct cal__page *run = oldest;
+    struct cal__page *run = cal__runs_oldest();
     if (run != NULL && (mode == purge_excess || (mode == purge_expired && run->expiry > now))) {
         size_t above = mode == purge_excess ? excess() : above_option();
         if (above == 0)
             return NULL;
         if (above < cal__page_granules(run))
-            return run_cut(run, above, 1);
+            return cal__runs_cut(run, above, 1);
     }
-    if (run == NULL && mode == unmap_everything && clean.nonempty != 0)
-        run = clean.bin[__builtin_ctzll(clean.nonempty)];
-    if (run == NULL && mode == unmap_everything && dirty.nonempty != 0)
-        run = dirty.bin[__builtin_ctzll(dirty.nonempty)];
-    if (run == NULL && mode == purge_dirty)
-        run = clean.bin[BINS - 1];
-    /* Last what was refused before: if it is again, there is nothing more to do. */
-    if (run == NULL && mode == purge_dirty && dirty.nonempty != 0)
-        run = dirty.bin[__builtin_ctzll(dirty.nonempty)];
+    /* Then what is not in the queue, the long ones first, which can be unmapped. Once one of these is
+     * refused there is nothing more to do. */
+    if (run == NULL && mode >= purge_dirty) {
+        run = cal__runs_long(&cal__runs_clean);
+        if (run != NULL && mode == purge_dirty && cal__page_granules(run) < SEGMENT)
+            run = NULL;
+    }
+    if (run == NULL && mode >= purge_dirty)
+        run = cal__runs_long(&cal__runs_dirty);
     if (run != NULL)
-        run_unlink(run);
+        cal__runs_remove(run);
     return run;
 }
 
@@ -443,6 +160,7 @@ static bool purge(enum purge_mode mode)
         size_t granules = cal__page_granules(run);
         size_t bytes = granules << CAL_GRANULE_SHIFT;
         void *address = cal__page_start(run);
+        bool last_try = mode == purge_excess || !cal__runs_queued(run);
         /* Under AddressSanitizer segments stay, or the guards before them would be left over. */
         bool unmapped = (mode == unmap_everything || granules >= SEGMENT) &&
                         cal__annotating != CAL_ANNOTATE_ASAN && cal__place_unmap(address, granules);
@@ -450,32 +168,35 @@ static bool purge(enum purge_mode mode)
         cal__lock_acquire(&lock);
         if (unmapped) {
             segment_granules -= granules;
-            page_delete(run);
+            cal__page_delete(run);
         } else {
             run->zeroed |= purged;
             run->list = run->zeroed ? CAL_LIST_NONE : CAL_LIST_REFUSED;
-            run_insert(run);
+            cal__runs_insert(run);
         }
         cal__lock_release(&lock);
-        if (!unmapped && !purged)
+        bool refused = !unmapped && !purged;
+        /* What was refused is in the queue no more, and there may be longer ones behind it. */
+        if (refused && last_try)
             return any;
-        any = true;
+        any |= !refused;
     }
     return any;
 }
 
 static struct cal__page *allocate_locked(size_t granules, size_t alignment, bool zeroed)
 {
-    const struct run_set *sets[2] = {zeroed ? &clean : &dirty, zeroed ? &dirty : &clean};
+    const struct cal__run_set *sets[2] = {zeroed ? &cal__runs_clean : &cal__runs_dirty,
+                                          zeroed ? &cal__runs_dirty : &cal__runs_clean};
     for (int i = 0; i < 2; i++) {
-        struct cal__page *run = run_find(sets[i], granules, alignment);
+        struct cal__page *run = cal__runs_find(sets[i], granules, alignment);
         if (run != NULL)
-            return run_cut(run, granules, alignment);
+            return cal__runs_cut(run, granules, alignment);
     }
     if (!grow(granules, alignment))
         return NULL;
-    struct cal__page *run = run_find(&clean, granules, alignment);
-    return run == NULL ? NULL : run_cut(run, granules, alignment);
+    struct cal__page *run = cal__runs_find(&cal__runs_clean, granules, alignment);
+    return run == NULL ? NULL : cal__runs_cut(run, granules, alignment);
 }
 
 /* What the map must know of a page: all of a slab, whose blocks may begin anywhere, and only the
@@ -501,12 +222,12 @@ static struct cal__page *parts_take(size_t granules)
 {
     struct cal__page *parts = NULL;
     for (unsigned i = 0; i < PARTS_MAX && granules >= PART_MIN; i++) {
-        struct cal__page *run = run_find(&dirty, granules, 1);
+        struct cal__page *run = cal__runs_find(&cal__runs_dirty, granules, 1);
         if (run == NULL)
-            run = run_longest(&dirty);
+            run = cal__runs_longest(&cal__runs_dirty);
         if (run == NULL || cal__page_granules(run) < PART_MIN)
             break;
-        run = run_cut(run, cal__min(granules, cal__page_granules(run)), 1);
+        run = cal__runs_cut(run, cal__min(granules, cal__page_granules(run)), 1);
         if (run == NULL)
             break;
         granules -= cal__page_granules(run);
@@ -525,10 +246,10 @@ static void part_done(struct cal__page *part, size_t moved)
         part->zeroed = false;
         part->list = CAL_LIST_NONE;
         part->expiry = cal__os_milliseconds() + cal__options.purge_delay;
-        page_set_range(part, page_first(part) + moved, left);
-        run_insert(part);
+        cal__page_set_range(part, cal__page_first(part) + moved, left);
+        cal__runs_insert(part);
     } else {
-        page_delete(part);
+        cal__page_delete(part);
     }
 }
 
@@ -590,19 +311,20 @@ struct cal__page *cal__span_allocate(size_t granules, size_t alignment, enum cal
     if (CAL_UNLIKELY(cal__options.huge_pages != 0) && granules >= CAL_HUGE_GRANULES)
         alignment = cal__max(alignment, CAL_HUGE_GRANULES);
     /* Zeros cost less to write than new pages, which something retained would have to go for. */
-    bool above = large && in_use + granules + dirty.granules > limit();
+    bool above = large && in_use + granules + cal__runs_dirty.granules > limit();
     struct cal__page *page = allocate_locked(granules, alignment, zeroed && !above);
     bool ready = true;
     if (page != NULL) {
         page_reset(page, kind);
         count(page, granules);
-        cal__map_set(page, page_first(page), mapped_granules(page));
-        bool some = dirty.granules >= PART_MIN && (above || (kind == CAL_PAGE_HUGE && !zeroed));
+        cal__map_set(page, cal__page_first(page), mapped_granules(page));
+        bool some =
+            cal__runs_dirty.granules >= PART_MIN && (above || (kind == CAL_PAGE_HUGE && !zeroed));
         ready = !large || !page->zeroed || !(some || cal__options.prefault != 0);
         page->zeroed = page->zeroed && (ready || zeroed);
     }
     cal__lock_release(&lock);
-    if (CAL_LIKELY(ready) || prepare(page, page_first(page), granules, zeroed))
+    if (CAL_LIKELY(ready) || prepare(page, cal__page_first(page), granules, zeroed))
         return page;
     cal__span_release(page);
     return NULL;
@@ -611,12 +333,12 @@ struct cal__page *cal__span_allocate(size_t granules, size_t alignment, enum cal
 void cal__span_release(struct cal__page *page)
 {
     cal__lock_acquire(&lock);
-    cal__map_clear(page, page_first(page), mapped_granules(page));
+    cal__map_clear(page, cal__page_first(page), mapped_granules(page));
     count(page, -cal__page_granules(page));
     page_reset(page, CAL_PAGE_NONE);
     page->zeroed = false;
     page->expiry = cal__os_milliseconds() + cal__options.purge_delay;
-    run_insert(page);
+    cal__runs_insert(page);
     cal__lock_release(&lock);
     cal__span_purge_expired();
 }
@@ -633,7 +355,7 @@ static bool take_range(uint64_t first, size_t granules, uint64_t *clean_from)
     size_t found = 0;
     while (found < granules && runs_count < NEIGHBOURS) {
         struct cal__page *run = cal__map_find(first + found);
-        if (run == NULL || run->kind != CAL_PAGE_FREE || page_first(run) != first + found)
+        if (run == NULL || run->kind != CAL_PAGE_FREE || cal__page_first(run) != first + found)
             return false;
         found += cal__page_granules(run);
         runs[runs_count++] = run;
@@ -642,16 +364,17 @@ static bool take_range(uint64_t first, size_t granules, uint64_t *clean_from)
         return false;
     /* The last one first: it alone may need a descriptor for what it has too much. */
     struct cal__page *last = runs[runs_count - 1];
-    runs[runs_count - 1] = run_cut(last, cal__page_granules(last) - (found - granules), 1);
+    runs[runs_count - 1] = cal__runs_cut(last, cal__page_granules(last) - (found - granules), 1);
     if (runs[runs_count - 1] == NULL)
         return false;
     *clean_from = first + granules;
     for (unsigned i = runs_count; i-- > 0;) {
         if (runs[i]->kind == CAL_PAGE_FREE)
-            run_unlink(runs[i]);
-        if (runs[i]->zeroed && page_first(runs[i]) + cal__page_granules(runs[i]) == *clean_from)
-            *clean_from = page_first(runs[i]);
-        page_delete(runs[i]);
+            cal__runs_remove(runs[i]);
+        if (runs[i]->zeroed &&
+            cal__page_first(runs[i]) + cal__page_granules(runs[i]) == *clean_from)
+            *clean_from = cal__page_first(runs[i]);
+        cal__page_delete(runs[i]);
     }
     return true;
 }
@@ -659,10 +382,10 @@ static bool take_range(uint64_t first, size_t granules, uint64_t *clean_from)
 bool cal__span_extend(struct cal__page *page, size_t granules)
 {
     size_t old = cal__page_granules(page);
-    uint64_t end = page_first(page) + granules;
+    uint64_t end = cal__page_first(page) + granules;
     uint64_t clean_from = end;
     cal__lock_acquire(&lock);
-    bool done = take_range(page_first(page) + old, granules - old, &clean_from);
+    bool done = take_range(cal__page_first(page) + old, granules - old, &clean_from);
     if (done) {
         atomic_store_explicit(&page->granules, (uint32_t)granules, memory_order_relaxed);
         count(page, granules - old);
@@ -678,17 +401,17 @@ bool cal__span_extend(struct cal__page *page, size_t granules)
 void cal__span_shrink(struct cal__page *page, size_t granules)
 {
     cal__lock_acquire(&lock);
-    struct cal__page *rest = page_new();
+    struct cal__page *rest = cal__page_new();
     /* Without a descriptor for it the end simply stays part of the block. */
     if (rest != NULL) {
         size_t old = cal__page_granules(page);
         count(page, granules - old);
         atomic_store_explicit(&page->granules, (uint32_t)granules, memory_order_relaxed);
-        page_set_range(rest, page_first(page) + granules, old - granules);
+        cal__page_set_range(rest, cal__page_first(page) + granules, old - granules);
         rest->zeroed = false;
         rest->list = CAL_LIST_NONE;
         rest->expiry = cal__os_milliseconds() + cal__options.purge_delay;
-        run_insert(rest);
+        cal__runs_insert(rest);
     }
     cal__lock_release(&lock);
     cal__span_purge_expired();
@@ -698,20 +421,20 @@ void cal__span_shrink(struct cal__page *page, size_t granules)
 static struct cal__page *take_target(size_t granules)
 {
     size_t roomy = granules + granules / 4;
-    struct cal__page *run = run_find(&clean, roomy, 1);
+    struct cal__page *run = cal__runs_find(&cal__runs_clean, roomy, 1);
     if (run == NULL && (grow(roomy, 1) || grow(granules, 1)))
-        run = run_find(&clean, granules, 1);
-    return run == NULL ? NULL : run_cut(run, granules, 1);
+        run = cal__runs_find(&cal__runs_clean, granules, 1);
+    return run == NULL ? NULL : cal__runs_cut(run, granules, 1);
 }
 
 static void swap_ranges(struct cal__page *page, struct cal__page *other)
 {
-    uint64_t first = page_first(page);
+    uint64_t first = cal__page_first(page);
     size_t granules = cal__page_granules(page);
     cal__map_clear(page, first, 1);
-    page_set_range(page, page_first(other), cal__page_granules(other));
-    cal__map_set(page, page_first(page), 1);
-    page_set_range(other, first, granules);
+    cal__page_set_range(page, cal__page_first(other), cal__page_granules(other));
+    cal__map_set(page, cal__page_first(page), 1);
+    cal__page_set_range(other, first, granules);
 }
 
 bool cal__span_move(struct cal__page *page, size_t granules)
@@ -724,7 +447,7 @@ bool cal__span_move(struct cal__page *page, size_t granules)
     cal__lock_release(&lock);
     if (other == NULL)
         return false;
-    bool done = prepare(page, page_first(other) + old, granules - old, false);
+    bool done = prepare(page, cal__page_first(other) + old, granules - old, false);
     size_t moved = 0;
     if (done) {
         /* The map lets go of the old address before the kernel can give it to somebody else. */
@@ -773,10 +496,10 @@ struct cal__span_statistics cal__span_statistics(void)
     cal__lock_acquire(&lock);
     struct cal__span_statistics statistics = {
         .segment_bytes = (segment_granules - huge_granules) << CAL_GRANULE_SHIFT,
-        .dirty_bytes = dirty.granules << CAL_GRANULE_SHIFT,
-        .clean_bytes = clean.granules << CAL_GRANULE_SHIFT,
-        .dirty_runs = dirty.runs,
-        .clean_runs = clean.runs,
+        .dirty_bytes = cal__runs_dirty.granules << CAL_GRANULE_SHIFT,
+        .clean_bytes = cal__runs_clean.granules << CAL_GRANULE_SHIFT,
+        .dirty_runs = cal__runs_dirty.runs,
+        .clean_runs = cal__runs_clean.runs,
     };
     cal__lock_release(&lock);
     return statistics;
@@ -784,14 +507,8 @@ struct cal__span_statistics cal__span_statistics(void)
 
 bool cal__span_walk(bool (*visit)(struct cal__page *page, void *argument), void *argument)
 {
-    bool complete = true;
     cal__lock_acquire(&lock);
-    for (struct chunk *chunk = chunks; chunk != NULL && complete; chunk = chunk->next) {
-        for (size_t i = 0; i < PAGES_PER_CHUNK && complete; i++) {
-            if (chunk->pages[i].kind != CAL_PAGE_NONE)
-                complete = visit(&chunk->pages[i], argument);
-        }
-    }
+    bool complete = cal__page_visit(visit, argument);
     cal__lock_release(&lock);
     return complete;
 }

@@ -13,12 +13,11 @@
 
 #include "annotate.h"
 #include "hooks.h"
-#include "huge.h"
+#include "large.h"
 #include "message.h"
 #include "metadata.h"
 #include "options.h"
 #include "os.h"
-#include "run.h"
 #include "span.h"
 #include "statistics.h"
 #include "thread.h"
@@ -61,8 +60,8 @@ __attribute__((no_sanitize("thread"))) struct cal_statistics cal__statistics(voi
     cal__span_walk(count_page, &sum);
     cal__thread_unlock();
     cal__annotate_end();
-    struct cal__run_statistics run = cal__run_statistics();
-    struct cal__huge_statistics huge = cal__huge_statistics();
+    struct cal__large_statistics run = cal__large_statistics(CAL_PAGE_RUN);
+    struct cal__large_statistics huge = cal__large_statistics(CAL_PAGE_HUGE);
     struct cal__span_statistics span = cal__span_statistics();
     sum.allocations += run.allocations + huge.allocations;
     sum.total_allocated += run.allocated_bytes + huge.allocated_bytes;

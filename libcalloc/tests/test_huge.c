@@ -4,7 +4,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-#include "huge.h"
+#include "large.h"
 #include "map.h"
 #include "options.h"
 #include "os.h"
@@ -169,7 +169,7 @@ static void growing_moves_the_mapping_and_keeps_contents(void **state)
     size_t obstacles = 0;
     unsigned char *block = malloc(size);
     fill(block, size, 7);
-    size_t before = cal__huge_statistics().allocations;
+    size_t before = cal__large_statistics(CAL_PAGE_HUGE).allocations;
     while (size < 2510 * MIB) {
         /* Something in the way, so that growth in place is not always possible. */
         void *obstacle = get(8 * MIB);
@@ -185,7 +185,7 @@ static void growing_moves_the_mapping_and_keeps_contents(void **state)
         free(obstacle);
     }
     /* Only the obstacles were allocated: no realloc was malloc and copy. */
-    assert_int_equal(cal__huge_statistics().allocations - before, obstacles);
+    assert_int_equal(cal__large_statistics(CAL_PAGE_HUGE).allocations - before, obstacles);
     free(block);
 }
 
@@ -196,7 +196,7 @@ static void after_a_move_the_old_address_is_nobodys(void **state)
     void *block = get(8 * MIB);
     struct cal__page *page = cal__map_find(cal__granule_of(block));
     fill(block, 8 * MIB - 16, 3);
-    void *moved = cal__huge_move(page, 20 * MIB);
+    void *moved = cal__large_move(page, 20 * MIB);
     assert_non_null(moved);
     assert_ptr_not_equal(moved, block);
     assert_ptr_equal(cal__map_find(cal__granule_of(moved)), page);
@@ -338,15 +338,15 @@ static void allocating_in_turn_maps_nothing_new(void **state)
 
 static void statistics_count_mappings(void **state)
 {
-    struct cal__huge_statistics before = cal__huge_statistics();
+    struct cal__large_statistics before = cal__large_statistics(CAL_PAGE_HUGE);
     void *block = get(11 * MIB);
-    struct cal__huge_statistics during = cal__huge_statistics();
+    struct cal__large_statistics during = cal__large_statistics(CAL_PAGE_HUGE);
     assert_int_equal(during.live, before.live + 1);
     assert_int_equal(during.allocations, before.allocations + 1);
     assert_int_equal(during.live_bytes, before.live_bytes + 11 * MIB);
     assert_int_equal(during.allocated_bytes, before.allocated_bytes + 11 * MIB);
     free(block);
-    struct cal__huge_statistics after = cal__huge_statistics();
+    struct cal__large_statistics after = cal__large_statistics(CAL_PAGE_HUGE);
     assert_int_equal(after.live, before.live);
     assert_int_equal(after.live_bytes, before.live_bytes);
     assert_int_equal(after.allocated_bytes, before.allocated_bytes + 11 * MIB);

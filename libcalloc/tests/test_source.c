@@ -11,7 +11,7 @@
 
 extern char **environ;
 
-enum mode { REFUSE_NONE, REFUSE_ONE, REFUSE_FROM };
+enum mode { REFUSE_NONE, REFUSE_ONE, REFUSE_FROM, REFUSE_PURGES };
 static _Atomic int mode;
 static _Atomic size_t requests, refuse_at, refusals;
 static _Atomic size_t maps, unmaps, purges, remaps;
@@ -29,8 +29,9 @@ static bool refused(_Atomic size_t *counter)
     }
     size_t now = ++requests;
     ++*counter;
-    bool refuse =
-        (mode == REFUSE_ONE && now == refuse_at) || (mode == REFUSE_FROM && now >= refuse_at);
+    bool refuse = (mode == REFUSE_ONE && now == refuse_at) ||
+                  (mode == REFUSE_FROM && now >= refuse_at) ||
+                  (mode == REFUSE_PURGES && counter == &purges);
     refusals += refuse;
     if (refuse)
         errno = EPERM; /* must not be what the program sees */
@@ -299,6 +300,44 @@ static void a_mapping_that_is_not_taken_back_is_used_again(void **state)
     assert_in_range(statistics().os_memory_mapped, 0, before + ((size_t)3 << 20));
 }
 
+/* What cannot be purged does not keep what can be unmapped, whichever was freed first. */
+static void a_refused_purge_keeps_nothing_else(void **state)
+{
+    if (test_is_slow()) {
+        print_message("under AddressSanitizer nothing is unmapped: nothing to see here\n");
+        return;
+    }
+    enum { COUNT = 8, LARGE = 6 << 20 };
+    void *blocks[3][COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        blocks[0][i] = malloc(300000);
+        blocks[1][i] = malloc(300000); /* so that the others are no neighbours */
+        blocks[2][i] = malloc(LARGE);
+    }
+    cal_trim();
+    size_t before = statistics().os_memory_mapped;
+    mode = REFUSE_PURGES;
+    refusals = 0;
+    for (int again = 0; again < 2; again++) {
+        for (size_t i = 0; i < COUNT; i++)
+            free(blocks[0][i]);
+        for (size_t i = 0; i < COUNT; i++)
+            free(blocks[2][i]);
+        assert_true(cal_trim());
+        assert_in_range(statistics().os_memory_mapped, 0, before - (size_t)COUNT * LARGE);
+        for (size_t i = 0; i < COUNT; i++) {
+            blocks[0][i] = malloc(300000);
+            blocks[2][i] = malloc(LARGE);
+        }
+    }
+    assert_true(refusals != 0);
+    mode = REFUSE_NONE;
+    for (size_t i = 0; i < 3; i++)
+        for (size_t j = 0; j < COUNT; j++)
+            free(blocks[i][j]);
+    cal_trim();
+}
+
 static void realloc_survives_refused_remaps(void **state)
 {
     unsigned char *block = malloc(6000000);
@@ -380,6 +419,7 @@ int main(void)
         cmocka_unit_test(all_requests_are_refused_from_each_on),
         cmocka_unit_test(kept_and_freed_memory_serves_while_all_is_refused),
         cmocka_unit_test(a_mapping_that_is_not_taken_back_is_used_again),
+        cmocka_unit_test(a_refused_purge_keeps_nothing_else),
         cmocka_unit_test(realloc_survives_refused_remaps),
         cmocka_unit_test(the_source_is_exclusive_and_stays),
         cmocka_unit_test(a_process_starts_with_any_request_refused),

@@ -3,6 +3,13 @@
 
 #include "size_class.h"
 
+/* A size that is used much has its own class; before, another one lends to it. */
+static void use_much(size_t size)
+{
+    for (size_t bytes = 0; bytes < (size_t)256 << 10; bytes += size)
+        free(malloc(size));
+}
+
 /* The differences that one test expects, in blocks and bytes. */
 static void assert_went_up(const struct cal_statistics *before, size_t allocated, size_t freed,
                            size_t allocated_bytes, size_t freed_bytes)
@@ -20,9 +27,10 @@ static void one_block_of_each_class(void **state)
 {
     for (unsigned i = 0; i < CAL_CLASSES - 1; i++) {
         size_t size = cal__class_size(i);
+        size_t charged = charged_for(size);
+        use_much(size);
         struct cal_statistics before = statistics();
         void *block = malloc(size);
-        size_t charged = malloc_usable_size(block);
         assert_went_up(&before, 1, 0, charged, 0);
         free(block);
         assert_went_up(&before, 1, 1, charged, charged);
@@ -33,10 +41,10 @@ static void many_blocks_of_one_class(void **state)
 {
     enum { COUNT = 3000 };
     static void *blocks[COUNT];
-    size_t charged = charged_for(96);
+    size_t charged = charged_for(48);
     struct cal_statistics before = statistics();
     for (size_t i = 0; i < COUNT; i++) {
-        blocks[i] = malloc(96);
+        blocks[i] = malloc(48);
         if (i % 100 == 0)
             assert_went_up(&before, i + 1, 0, (i + 1) * charged, 0);
     }
@@ -108,16 +116,16 @@ static void remote_frees(void **state)
 {
     static void *blocks[1000];
     warm_up_threads(1);
-    size_t charged = charged_for(384);
+    size_t charged = charged_for(48);
     struct cal_statistics before = statistics();
     for (size_t i = 0; i < 1000; i++)
-        blocks[i] = malloc(384);
+        blocks[i] = malloc(48);
     assert_went_up(&before, 1000, 0, 1000 * charged, 0);
     pthread_t thread;
     start_thread(&thread, free_remotely, blocks);
     join_thread(thread);
     assert_went_up(&before, 1000, 1000, 1000 * charged, 1000 * charged);
-    free(malloc(384));
+    free(malloc(48));
     assert_went_up(&before, 1001, 1001, 1001 * charged, 1001 * charged);
 }
 
@@ -125,7 +133,7 @@ static void *allocate_thousand(void *argument)
 {
     void **blocks = argument;
     for (size_t i = 0; i < 1000; i++)
-        blocks[i] = malloc(512);
+        blocks[i] = malloc(48);
     for (size_t i = 0; i < 500; i++)
         free(blocks[i]);
     return NULL;
@@ -135,7 +143,7 @@ static void threads_that_have_ended(void **state)
 {
     static void *blocks[1000];
     warm_up_threads(1);
-    size_t charged = charged_for(512);
+    size_t charged = charged_for(48);
     struct cal_statistics before = statistics();
     pthread_t thread;
     start_thread(&thread, allocate_thousand, blocks);
