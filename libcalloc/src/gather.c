@@ -1,6 +1,5 @@
 #include "gather.h"
 
-#include "message.h"
 #include "metadata.h"
 
 /* A chain is as long as makes the cost of sending it small, but holds no more than this back. */
@@ -13,11 +12,6 @@
 
 static struct cal__gather none;
 __thread struct cal__gather *cal__thread_gather = &none;
-
-void cal__gather_same_twice(void *block)
-{
-    cal__fatal("double free", block);
-}
 
 void cal__gather_send(struct cal__chain *chain)
 {

@@ -53,8 +53,6 @@ void cal__gather_inherit(struct cal__heap *heap);
 /* The first of the blocks that HEAP's thread has gathered for the page, or NULL. */
 void *cal__gather_first(const struct cal__heap *heap, const struct cal__page *page);
 
-_Noreturn CAL_COLD void cal__gather_same_twice(void *block);
-
 CAL_INLINE unsigned cal__gather_place(uint64_t granule)
 {
     return granule % CAL_GATHER_CHAINS;
@@ -74,7 +72,7 @@ CAL_INLINE bool cal__gather_free(void *block)
         return false;
     void *first = atomic_load_explicit(&chain->first, memory_order_relaxed);
     if (CAL_UNLIKELY(first == block))
-        cal__gather_same_twice(block);
+        cal__heap_same_twice(block);
     cal__block_set_next(block, first);
     if (first == NULL) {
         chain->last = block;
