@@ -41,8 +41,8 @@ void *cal__block_copy_or(void *block, size_t size, struct cal__page *page, cal__
 /* For functions that are little but a fast path, so that it lies in as few cache lines as it can. */
 #define CAL_HOT __attribute__((aligned(64)))
 
-/* A block that the thread has at hand, or NULL. Twelve instructions on x86-64: two for the thread's
- * heap, four for the class, six to pop. SIZE may be anything. */
+/* A block that the thread has at hand, or NULL. Thirteen instructions on x86-64: two for the thread's
+ * heap, four for the class, seven to pop. SIZE may be anything. */
 CAL_INLINE void *cal__at_hand(size_t size)
 {
     struct cal__heap *heap = cal__thread_heap;
@@ -56,7 +56,7 @@ CAL_INLINE void *cal__at_hand(size_t size)
 #endif
     void *block = heap->free[index];
     if (CAL_LIKELY(block != NULL))
-        heap->free[index] = cal__block_next(block);
+        cal__block_pop(&heap->free[index]);
     return block;
 }
 

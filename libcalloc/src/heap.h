@@ -166,6 +166,16 @@ CAL_INLINE void *cal__block_next(void *block)
     return *(void **)block;
 }
 
+/* Takes the first block off a list. The one behind it is brought into the cache, long before its link
+ * is needed where sizes alternate: a list that was freed in any order costs a miss for each block, and
+ * the next malloc of the class would wait for it. A prefetch of NULL does nothing. */
+CAL_INLINE void cal__block_pop(void **list)
+{
+    void *next = cal__block_next(*list);
+    *list = next;
+    __builtin_prefetch(next);
+}
+
 CAL_INLINE void cal__block_set_next(void *block, void *next)
 {
     *(void **)block = next;
@@ -195,7 +205,7 @@ CAL_INLINE void *cal__heap_quick(struct cal__heap *heap, size_t size_class)
 {
     void *block = heap->free[size_class];
     if (block != NULL) {
-        heap->free[size_class] = cal__block_next(block);
+        cal__block_pop(&heap->free[size_class]);
         return block;
     }
     struct cal__page *page = heap->bins[size_class].current;
