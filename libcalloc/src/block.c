@@ -187,11 +187,9 @@ CAL_NOINLINE void *cal__block_allocate(size_t size, size_t alignment, bool zero)
     return block;
 }
 
-/* SIZE may be anything. */
+/* SIZE is that of a slab's block. */
 CAL_INLINE void *quick(size_t size)
 {
-    if (CAL_UNLIKELY(size - 1 >= CAL_SLAB_MAX))
-        return NULL;
     size_t size_class = cal__size_class(size);
     struct cal__heap *heap = cal__thread_heap;
 #if defined(__x86_64__)
@@ -203,13 +201,21 @@ CAL_INLINE void *quick(size_t size)
 
 CAL_NOINLINE void *cal__block_allocate_or(size_t size, cal__allocate *slow)
 {
-    void *block = quick(size);
+    void *block = size - 1 < CAL_SLAB_MAX ? quick(size) : NULL;
+    return CAL_LIKELY(block != NULL) ? block : slow(size);
+}
+
+CAL_NOINLINE void *cal__block_larger_or(size_t size, cal__allocate *slow)
+{
+    if (size - 1 < CAL_SMALL_MAX)
+        __builtin_unreachable();
+    void *block = size - 1 < CAL_SLAB_MAX ? quick(size) : NULL;
     return CAL_LIKELY(block != NULL) ? block : slow(size);
 }
 
 CAL_NOINLINE void *cal__block_zeroed_or(size_t size, cal__allocate *slow)
 {
-    void *block = quick(size);
+    void *block = size - 1 < CAL_SLAB_MAX ? quick(size) : NULL;
     return CAL_LIKELY(block != NULL) ? memset(block, 0, size) : slow(size);
 }
 

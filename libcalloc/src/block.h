@@ -21,6 +21,8 @@ void cal__block_free(void *block);
 typedef void *cal__allocate(size_t size);
 void *cal__block_allocate_or(size_t size, cal__allocate *slow);
 void *cal__block_zeroed_or(size_t size, cal__allocate *slow);
+/* The first for a size that no list at hand has: zero, or more than CAL_SMALL_MAX. */
+void *cal__block_larger_or(size_t size, cal__allocate *slow);
 
 /* Bytes that the program may use. A pointer that is not a live block's start is fatal, named by
  * WHAT ("invalid free"). BLOCK is not NULL. */
@@ -63,6 +65,8 @@ CAL_INLINE void *cal__at_hand(size_t size)
 /* What the lists do not have comes from SLOW, a tail call. */
 CAL_INLINE void *cal__allocate_or(size_t size, cal__allocate *slow)
 {
+    if (CAL_UNLIKELY(size - 1 >= CAL_SMALL_MAX))
+        return cal__block_larger_or(size, slow);
     void *block = cal__at_hand(size);
     return CAL_LIKELY(block != NULL) ? block : cal__block_allocate_or(size, slow);
 }

@@ -1,19 +1,40 @@
-/* Size classes: one per 16 bytes up to 1 KiB, then eight per doubling up to 128 KiB.
+/* Size classes: one per 16 bytes up to 1 KiB, and those of size_class.def up to 128 KiB.
  *
- * Index i < 64 holds blocks of (i + 1) * 16 bytes, so a small request needs one subtraction and
- * one shift and no table. Above, blocks are 2^b * (8 + j) / 8 for j = 1..8. Powers of two are
- * classes everywhere, so they have no internal fragmentation; the worst case is 12.5 % above
- * 1 KiB. docs/decisions/size-classes.md has the figures. */
+ * Index i < 64 holds blocks of (i + 1) * 16 bytes, so a small request needs one subtraction and one
+ * shift and no table. Powers of two are classes everywhere, so they have no internal fragmentation.
+ * docs/decisions/size-classes.md has the figures. */
 #ifndef CAL_SIZE_CLASS_H
 #define CAL_SIZE_CLASS_H
 
 #include "base.h"
 
 #define CAL_SMALL_CLASSES 64
-#define CAL_CLASSES       (CAL_SMALL_CLASSES + 7 * 8)
+
+/* The classes above, by their size. */
+enum {
+    CAL_CLASS_BEFORE = CAL_SMALL_CLASSES - 1,
+#define SMALL_SLAB(previous, size, lender) CAL_CLASS_##size,
+#define LARGE_SLAB                         SMALL_SLAB
+#include "size_class.def"
+#undef SMALL_SLAB
+#undef LARGE_SLAB
+    CAL_CLASSES,
+};
 
 _Static_assert(CAL_SMALL_CLASSES *CAL_ALIGNMENT == CAL_SMALL_MAX, "one class per 16 bytes");
-_Static_assert((CAL_SMALL_MAX << 7) == CAL_SLAB_MAX, "seven doublings between the two");
+_Static_assert(CAL_CLASSES <= UINT8_MAX, "classes are numbered in bytes");
+
+/* Blocks of up to CAL_SLAB_SMALL_MAX bytes have classes in steps of 16 bytes, larger ones of 1 KiB. */
+#define CAL_CLASS_STEP_SHIFT 10
+
+/* size_class.c; the first two are indexed by (request - 1) in steps, and start with what is below their
+ * range, which is not used. */
+extern const uint8_t cal__classes_to_8_kib[CAL_SLAB_SMALL_MAX / CAL_ALIGNMENT]
+    __attribute__((visibility("hidden")));
+extern const uint8_t cal__classes_above[CAL_SLAB_MAX >> CAL_CLASS_STEP_SHIFT]
+    __attribute__((visibility("hidden")));
+extern const uint32_t cal__class_sizes[CAL_CLASSES - CAL_SMALL_CLASSES]
+    __attribute__((visibility("hidden")));
 
 /* The class of a request of 1 to CAL_SLAB_MAX bytes. */
 CAL_INLINE unsigned cal__size_class(size_t size)
@@ -21,8 +42,9 @@ CAL_INLINE unsigned cal__size_class(size_t size)
     size_t last = size - 1;
     if (last < CAL_SMALL_MAX)
         return (unsigned)(last >> 4);
-    unsigned shift = (63 ^ (unsigned)__builtin_clzll(last)) - 3;
-    return shift * 8 + (unsigned)(last >> shift) - (7 * 8 + 8) + CAL_SMALL_CLASSES;
+    if (last < CAL_SLAB_SMALL_MAX)
+        return cal__classes_to_8_kib[last >> 4];
+    return cal__classes_above[last >> CAL_CLASS_STEP_SHIFT];
 }
 
 /* Bytes of a block of this class. */
@@ -30,22 +52,13 @@ CAL_INLINE size_t cal__class_size(unsigned size_class)
 {
     if (size_class < CAL_SMALL_CLASSES)
         return ((size_t)size_class + 1) * 16;
-    unsigned above = size_class - CAL_SMALL_CLASSES;
-    return (size_t)(8 + above % 8 + 1) << (above / 8 + 10 - 3);
+    return cal__class_sizes[size_class - CAL_SMALL_CLASSES];
 }
 
 /* The class that lends its blocks to one that is hardly used: few of them serve all sizes, with a
- * quarter of a block unused on average. Sizes 16, 32, 48, 64, 96 and 128 bytes, then the powers of
- * two and those by half between them. A class that lends is its own. */
-CAL_INLINE unsigned cal__class_lender(unsigned size_class)
-{
-    size_t size = cal__class_size(size_class);
-    if (size <= 64)
-        return size_class;
-    unsigned bit = 63 - (unsigned)__builtin_clzll(size - 1);
-    size_t middle = (size_t)3 << (bit - 1);
-    return cal__size_class(size <= middle ? middle : (size_t)2 << bit);
-}
+ * quarter of a block unused on average. Sizes 16, 32, 48, 64, 96 and 128 bytes, then two per doubling.
+ * A class that lends is its own. */
+unsigned cal__class_lender(unsigned size_class);
 
 CAL_INLINE size_t cal__class_granules(unsigned size_class)
 {

@@ -46,8 +46,29 @@ static void waste_is_bounded(void **state)
         size_t waste = cal__class_size(cal__size_class(size)) - size;
         if (size <= CAL_SMALL_MAX)
             assert_true(waste <= 15);
+        else if (size <= CAL_SLAB_SMALL_MAX)
+            assert_true(waste * 7 < size);
         else
-            assert_true(waste * 8 < size);
+            assert_true(waste * 3 <= size);
+    }
+}
+
+/* The header of a buffer of a power of two does not take it to a block much larger. */
+static void a_class_is_just_above_each_power_of_two(void **state)
+{
+    for (size_t size = CAL_SMALL_MAX; size < CAL_SLAB_MAX; size *= 2)
+        assert_true(cal__class_size(cal__size_class(size + 16)) <= size + size / 8);
+}
+
+static void lenders_are_larger_and_lend_themselves(void **state)
+{
+    for (unsigned i = 0; i < CAL_CLASSES; i++) {
+        unsigned lender = cal__class_lender(i);
+        assert_true(lender >= i && cal__class_size(lender) < 2 * cal__class_size(i));
+        assert_int_equal(cal__class_lender(lender), lender);
+        for (size_t alignment = 16; alignment <= cal__class_size(i); alignment *= 2)
+            if (cal__class_size(i) % alignment == 0)
+                assert_int_equal(cal__class_size(lender) % alignment, 0);
     }
 }
 
@@ -152,6 +173,8 @@ int main(void)
         cmocka_unit_test(the_documents_classes_exist),
         cmocka_unit_test(powers_of_two_are_classes),
         cmocka_unit_test(waste_is_bounded),
+        cmocka_unit_test(a_class_is_just_above_each_power_of_two),
+        cmocka_unit_test(lenders_are_larger_and_lend_themselves),
         cmocka_unit_test(small_classes_need_no_table),
         cmocka_unit_test(slabs_hold_enough_blocks),
         cmocka_unit_test(starts_of_blocks_are_exact_for_every_offset),
