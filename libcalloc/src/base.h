@@ -31,7 +31,7 @@
 /* ... and up to here a slab of CAL_SLAB_LARGE_GRANULES. */
 #define CAL_SLAB_MAX            ((size_t)131072)
 #define CAL_SLAB_LARGE_GRANULES 8
-/* Requests up to here are runs that are copied when they move; larger ones move their pages. */
+/* Blocks above are given pages that are retained wherever there are any, others only at the limit. */
 #define CAL_RUN_MAX ((size_t)4 << 20)
 
 /* PTRDIFF_MAX is the largest object C can speak of; glibc refuses the same. */

@@ -14,6 +14,9 @@
  * only where copying costs more: large blocks, and smaller ones that grow by half or more. */
 #define MERGE_MIN    256
 #define MERGE_ALWAYS 1024
+/* Blocks over 128 KiB that cannot grow in place are copied below this, and above it their pages are
+ * moved, so that there are never two of them. */
+#define MOVE_PAGES_MIN ((size_t)256 << 10)
 /* Bytes that are copied without memcpy, whose call and choice of a way cost more than they save. */
 #define COPY_MAX 1024
 
@@ -440,7 +443,8 @@ void *cal__block_reallocate(void *block, size_t size)
     int error = should_move(page, size, usable) ? -EBUSY : resize(page, block, size);
     if (error == 0)
         return block;
-    if (page->kind == CAL_PAGE_HUGE && error == -ENOMEM && size <= CAL_REQUEST_MAX) {
+    if (page->kind != CAL_PAGE_SLAB && usable >= MOVE_PAGES_MIN && error == -ENOMEM &&
+        size <= CAL_REQUEST_MAX) {
         void *moved = move_mapping(page, block, size);
         if (moved != NULL)
             return moved;

@@ -160,6 +160,10 @@ static void *carve(struct cal__heap *heap, struct cal__page *page, bool *zeroed)
         count = count < left ? count : left;
     }
     cal__page_set_carved(page, carved + count);
+    /* To the nearest granule. */
+    size_t granules = ((carved + count) * size + CAL_GRANULE / 2) >> CAL_GRANULE_SHIFT;
+    if (CAL_UNLIKELY(granules > page->touched))
+        cal__span_touch(page, granules);
     page->countdown += count;
     heap->taken[page->size_class] += count;
     *zeroed = page->zeroed;
@@ -203,8 +207,10 @@ static void *take_one(struct cal__heap *heap, struct cal__page *page, bool *zero
 
 static struct cal__page *page_create(struct cal__heap *heap, unsigned size_class)
 {
+    /* The first page of a class may never fill, and would keep the pages of a dirty run for nothing. */
+    bool clean = heap->bins[size_class].full == NULL;
     struct cal__page *page =
-        cal__span_allocate(cal__class_granules(size_class), 1, CAL_PAGE_SLAB, false);
+        cal__span_allocate(cal__class_granules(size_class), 1, CAL_PAGE_SLAB, clean);
     if (page == NULL)
         return NULL;
     size_t size = cal__class_size(size_class);

@@ -46,6 +46,16 @@ void cal__large_free(struct cal__page *page)
     cal__span_release(page);
 }
 
+/* One that is longer than CAL_RUN_MAX now counts as such. */
+static void reclassify(struct cal__page *page)
+{
+    add(&runs.live, (size_t)-1);
+    add(&runs.live_bytes, -page->size);
+    cal__span_set_huge(page);
+    add(&huge.live, 1);
+    add(&huge.live_bytes, page->size);
+}
+
 static void resized(struct cal__page *page)
 {
     struct counters *counters = counters_of(page->kind);
@@ -54,6 +64,8 @@ static void resized(struct cal__page *page)
     if (bytes > page->size)
         add(&counters->allocated_bytes, bytes - page->size);
     page->size = bytes;
+    if (page->kind == CAL_PAGE_RUN && bytes > CAL_RUN_MAX)
+        reclassify(page);
 }
 
 bool cal__large_resize(struct cal__page *page, size_t size)

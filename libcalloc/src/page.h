@@ -24,7 +24,7 @@ enum cal__page_kind {
     CAL_PAGE_FREE, /* free run in the span layer */
     CAL_PAGE_SLAB,
     CAL_PAGE_RUN,  /* one large block */
-    CAL_PAGE_HUGE, /* one block that grows by moving its pages */
+    CAL_PAGE_HUGE, /* one of more than CAL_RUN_MAX, or aligned to more */
 };
 
 enum cal__page_list {
@@ -91,6 +91,8 @@ struct cal__page {
         struct {
             bool queued;    /* SLAB: in the owner's list of notified pages, under its lock */
             uint16_t asked; /* SLAB: where the counter in `remote` began; the owner's */
+            /* SLAB: granules that take memory, about; all of them where it was dirty. */
+            uint16_t touched;
         };
         struct cal__page *older; /* FREE and dirty: freed before this one */
     };

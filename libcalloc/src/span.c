@@ -18,7 +18,7 @@
 /* What one call purges at most before it goes back to its own work; the next one goes on. */
 #define PURGE_RUNS 64
 /* Free memory may come on top of the most that was ever in use by a share of that. */
-#define RETAINED_SHARE 12
+#define RETAINED_SHARE 16
 /* To move a run of any length costs about as much as the page faults of half a granule, but each is
  * a mapping of the kernel's from then on: no shorter ones, and no more of them for one block. */
 #define PART_MIN  ((size_t)2)
@@ -29,7 +29,7 @@
 static struct cal__lock lock;
 static size_t segment_granules;
 static size_t huge_granules; /* of those, in HUGE pages */
-static size_t in_use;        /* in pages of all kinds */
+static size_t in_use;        /* by pages of all kinds, of slabs what takes memory */
 static size_t most_in_use;
 
 static void page_reset(struct cal__page *page, enum cal__page_kind kind)
@@ -279,14 +279,14 @@ static size_t back(uint64_t first, size_t granules)
     return backed;
 }
 
-/* The GRANULES granules from FIRST on, which are clean, are about to be used by PAGE: gives them
- * pages that are retained, to a run only as many as the limit asks for, and gives back what is
- * retained beyond it then. ZERO: all is to read as zeros still. False when memory is wanted now and
- * there is none. */
-static bool prepare(const struct cal__page *page, uint64_t first, size_t granules, bool zero)
+/* The GRANULES granules from FIRST on, which are clean, are about to be used by a block of WHOLE
+ * granules: gives them pages that are retained, to one no longer than CAL_RUN_MAX only as many as the
+ * limit asks for, and gives back what is retained beyond it then. ZERO: all is to read as zeros still.
+ * False when memory is wanted now and there is none. */
+static bool prepare(size_t whole, uint64_t first, size_t granules, bool zero)
 {
     size_t wanted = granules;
-    if (page->kind != CAL_PAGE_HUGE) {
+    if (whole <= CAL_RUN_MAX >> CAL_GRANULE_SHIFT) {
         cal__lock_acquire(&lock);
         size_t above = excess();
         cal__lock_release(&lock);
@@ -316,7 +316,8 @@ struct cal__page *cal__span_allocate(size_t granules, size_t alignment, enum cal
     bool ready = true;
     if (page != NULL) {
         page_reset(page, kind);
-        count(page, granules);
+        page->touched = large || !page->zeroed ? (uint16_t)granules : 0;
+        count(page, large ? granules : page->touched);
         cal__map_set(page, cal__page_first(page), mapped_granules(page));
         bool some =
             cal__runs_dirty.granules >= PART_MIN && (above || (kind == CAL_PAGE_HUGE && !zeroed));
@@ -324,17 +325,28 @@ struct cal__page *cal__span_allocate(size_t granules, size_t alignment, enum cal
         page->zeroed = page->zeroed && (ready || zeroed);
     }
     cal__lock_release(&lock);
-    if (CAL_LIKELY(ready) || prepare(page, cal__page_first(page), granules, zeroed))
+    if (CAL_LIKELY(ready) || prepare(granules, cal__page_first(page), granules, zeroed))
         return page;
     cal__span_release(page);
     return NULL;
+}
+
+void cal__span_touch(struct cal__page *page, size_t granules)
+{
+    cal__lock_acquire(&lock);
+    count(page, granules - page->touched);
+    page->touched = (uint16_t)granules;
+    bool above = cal__runs_dirty.granules != 0 && excess() != 0;
+    cal__lock_release(&lock);
+    if (CAL_UNLIKELY(above))
+        purge(purge_excess);
 }
 
 void cal__span_release(struct cal__page *page)
 {
     cal__lock_acquire(&lock);
     cal__map_clear(page, cal__page_first(page), mapped_granules(page));
-    count(page, -cal__page_granules(page));
+    count(page, -(page->kind == CAL_PAGE_SLAB ? page->touched : cal__page_granules(page)));
     page_reset(page, CAL_PAGE_NONE);
     page->zeroed = false;
     page->expiry = cal__os_milliseconds() + cal__options.purge_delay;
@@ -391,7 +403,7 @@ bool cal__span_extend(struct cal__page *page, size_t granules)
         count(page, granules - old);
     }
     cal__lock_release(&lock);
-    if (done && clean_from != end && !prepare(page, clean_from, end - clean_from, false)) {
+    if (done && clean_from != end && !prepare(granules, clean_from, end - clean_from, false)) {
         cal__span_shrink(page, old);
         return false;
     }
@@ -447,7 +459,7 @@ bool cal__span_move(struct cal__page *page, size_t granules)
     cal__lock_release(&lock);
     if (other == NULL)
         return false;
-    bool done = prepare(page, cal__page_first(other) + old, granules - old, false);
+    bool done = prepare(granules, cal__page_first(other) + old, granules - old, false);
     size_t moved = 0;
     if (done) {
         /* The map lets go of the old address before the kernel can give it to somebody else. */
@@ -470,6 +482,14 @@ bool cal__span_move(struct cal__page *page, size_t granules)
     part_done(other, moved);
     cal__lock_release(&lock);
     return done;
+}
+
+void cal__span_set_huge(struct cal__page *page)
+{
+    cal__lock_acquire(&lock);
+    page->kind = CAL_PAGE_HUGE;
+    huge_granules += cal__page_granules(page);
+    cal__lock_release(&lock);
 }
 
 /* Giving back. */

@@ -8,6 +8,7 @@
  * enough for a large block, it gets the address of a clean one and the pages of several dirty ones,
  * moved there; so it takes a page fault only where the process grows beyond what it had. What
  * cannot serve in this way is purged when it would come on top of the most that was ever in use.
+ * Slabs are in use as far as blocks were cut from them.
  *
  * Lock order, from the outside in: start, hooks, heap registry, late heap, heap, abandoned pages,
  * merged bitmaps, span, placement, metadata. */
@@ -21,6 +22,8 @@
  * zeros. ZEROED asks for such a run by preference. NULL when out of memory. */
 struct cal__page *cal__span_allocate(size_t granules, size_t alignment, enum cal__page_kind kind,
                                      bool zeroed);
+/* So many granules of a slab, from its start on, take memory now. */
+void cal__span_touch(struct cal__page *page, size_t granules);
 /* Takes a run back. Its address may be handed out again at once, its memory is purged later. */
 void cal__span_release(struct cal__page *page);
 /* Makes a run longer in place; false when what follows is not free. */
@@ -30,6 +33,9 @@ void cal__span_shrink(struct cal__page *page, size_t granules);
 /* Makes a run longer at another address, by moving its pages there. False, and nothing changed, when
  * out of memory or when the kernel refuses. */
 bool cal__span_move(struct cal__page *page, size_t granules);
+
+/* A RUN has become long: it is a HUGE page from now on. */
+void cal__span_set_huge(struct cal__page *page);
 
 /* Purges the runs whose delay is over. Cheap when there are none. */
 void cal__span_purge_expired(void);

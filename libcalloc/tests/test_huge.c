@@ -27,6 +27,11 @@ static size_t retained(void)
     return cal__span_statistics().dirty_bytes;
 }
 
+static size_t huge_blocks(void)
+{
+    return cal__large_statistics(CAL_PAGE_HUGE).live;
+}
+
 static int keep_free_memory(void **state)
 {
     /* Long enough that no delay ends within a test. */
@@ -117,6 +122,34 @@ static void calloc_of_freed_memory_is_zero(void **state)
         memset(again, 0xff, size - 16);
         free(again);
     }
+}
+
+/* From CAL_SLAB_MAX up: there are never two of what is moved. */
+static void a_run_that_is_in_the_way_of_another_moves_its_pages(void **state)
+{
+    if (annotated())
+        return;
+    size_t size = MIB;
+    char *block = get(size);
+    fill(block, size - 16, 5);
+    size_t mapped = huge_blocks();
+    while (size < 16 * MIB) {
+        void *behind = get(CAL_SLAB_MAX * 2);
+        long before = faults();
+        char *grown = realloc(block, size * 2 - 16);
+        assert_non_null(grown);
+        assert_true(is_filled(grown, size - 16, 5));
+        /* Not one page fault for what it had. */
+        assert_true(test_is_slow() || (size_t)(faults() - before) < size / CAL_OS_PAGE / 2);
+        block = grown;
+        size *= 2;
+        fill(block, size - 16, 5);
+        free(behind);
+    }
+    /* It is one of the huge blocks now. */
+    assert_int_equal(huge_blocks(), mapped + 1);
+    free(block);
+    assert_int_equal(huge_blocks(), mapped);
 }
 
 static void without_a_delay_nothing_is_kept(void **state)
@@ -361,6 +394,7 @@ int main(void)
         test(a_freed_block_serves_smaller_ones),
         test(freed_blocks_serve_a_larger_one),
         test(calloc_of_freed_memory_is_zero),
+        test(a_run_that_is_in_the_way_of_another_moves_its_pages),
         test(without_a_delay_nothing_is_kept),
         test(freed_memory_stays_until_its_delay_is_over),
         test(shrinking_keeps_the_end_for_others),
