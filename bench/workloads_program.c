@@ -122,7 +122,7 @@ static void *webserver_thread(void *argument)
 
 static uint64_t webserver(unsigned threads, unsigned scale, size_t *live)
 {
-    return run_jobs(threads, 20000 * scale, webserver_thread, live);
+    return run_jobs(threads, 60000 * scale, webserver_thread, live);
 }
 
 /* Writes to each page of a block. */

@@ -55,12 +55,12 @@ static uint64_t run_workers(unsigned threads, unsigned scale, void *(*body)(void
 /* Larson and Krishnan, "Memory Allocation for Long-Running Server Applications" (1998): a thread
  * replaces random blocks of its set, then hands the whole set to a new thread and ends. */
 #define LARSON_BLOCKS      1000
-#define LARSON_GENERATIONS 20
+#define LARSON_GENERATIONS 15
 
 static void *larson_thread(void *argument)
 {
     struct worker *worker = argument;
-    for (unsigned i = 0; i < 50000; i++) {
+    for (unsigned i = 0; i < 400000; i++) {
         size_t slot = random_between(&worker->seed, 0, LARSON_BLOCKS - 1);
         free(worker->blocks[slot]);
         worker->sizes[slot] = random_between(&worker->seed, 8, 1000);
@@ -116,7 +116,7 @@ static uint64_t larson(unsigned threads, unsigned scale, size_t *live)
 static void *producer_or_consumer(void *argument)
 {
     struct worker *worker = argument;
-    unsigned batches = 4000 * worker->scale;
+    unsigned batches = 40000 * worker->scale;
     if (worker->seed % 2 != 0) {
         for (unsigned i = 0; i < batches; i++) {
             void **batch = must_malloc(BATCH * sizeof *batch);
@@ -217,7 +217,7 @@ static void *stress_thread(void *argument)
 {
     struct worker *worker = argument;
     size_t **slot = table(STRESS_SLOTS * sizeof *slot);
-    for (unsigned i = 0; i < 700000 * worker->scale; i++) {
+    for (unsigned i = 0; i < 6000000 * worker->scale; i++) {
         size_t **at = &slot[random_between(&worker->seed, 0, STRESS_SLOTS - 1)];
         if (*at == NULL) {
             size_t size = stress_size(&worker->seed);
