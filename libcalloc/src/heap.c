@@ -1,6 +1,7 @@
 #include "heap.h"
 
 #include "message.h"
+#include "os.h"
 #include "span.h"
 
 struct cal__heap cal__heap_empty;
@@ -10,6 +11,8 @@ _Atomic unsigned cal__heap_mode;
 
 /* Blocks cut at least at a time: the slow path is then a small part of their cost. */
 #define CARVE_BLOCKS 8
+/* A class with so many full pages will fill the next one too. */
+#define POPULATE_FULL 4
 /* What a class borrows of another, over time, before it starts a page of its own. */
 #define BORROW_BYTES (128 << 10)
 
@@ -205,14 +208,25 @@ static void *take_one(struct cal__heap *heap, struct cal__page *page, bool *zero
     return block;
 }
 
+static bool has_full(const struct cal__heap *heap, unsigned size_class, unsigned count)
+{
+    const struct cal__page *page = heap->bins[size_class].full;
+    while (page != NULL && --count != 0)
+        page = page->next;
+    return page != NULL;
+}
+
 static struct cal__page *page_create(struct cal__heap *heap, unsigned size_class)
 {
     /* The first page of a class may never fill, and would keep the pages of a dirty run for nothing. */
-    bool clean = heap->bins[size_class].full == NULL;
+    bool clean = !has_full(heap, size_class, 1);
     struct cal__page *page =
         cal__span_allocate(cal__class_granules(size_class), 1, CAL_PAGE_SLAB, clean);
     if (page == NULL)
         return NULL;
+    /* One system call costs less than the page faults. Where it fails there are those. */
+    if (page->zeroed && cal__page_granules(page) == 1 && has_full(heap, size_class, POPULATE_FULL))
+        cal__os_populate(cal__page_start(page), CAL_GRANULE);
     size_t size = cal__class_size(size_class);
     page->size_class = (uint8_t)size_class;
     page->block_size = (uint32_t)size;

@@ -20,6 +20,23 @@ bool test_is_slow(void)
     return TEST_SANITIZED || RUNNING_ON_VALGRIND;
 }
 
+long faults(void)
+{
+    struct rusage usage;
+    require(getrusage(RUSAGE_SELF, &usage) == 0);
+    return usage.ru_minflt;
+}
+
+bool can_populate(void)
+{
+    enum { LENGTH = 65536 };
+    void *probe = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    require(probe != MAP_FAILED);
+    bool can = madvise(probe, LENGTH, MADV_POPULATE_WRITE) == 0;
+    require(munmap(probe, LENGTH) == 0);
+    return can;
+}
+
 size_t test_repeat(size_t count)
 {
     return test_is_slow() ? (count + 19) / 20 : count;

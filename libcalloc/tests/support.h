@@ -56,6 +56,10 @@ _Noreturn void test_failed(const char *condition, const char *file, int line);
 
 /* True where every step costs ten times and more: loops that only repeat are shortened. */
 bool test_is_slow(void);
+/* Page faults of the process so far; where tests are slow a tool has some of its own. */
+long faults(void);
+/* Whether the kernel knows MADV_POPULATE_WRITE (Linux 5.14). */
+bool can_populate(void);
 /* COUNT, or a twentieth of it where tests are slow. */
 size_t test_repeat(size_t count);
 

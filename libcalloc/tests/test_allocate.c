@@ -177,6 +177,28 @@ static void hardly_used_sizes_share_pages(void **state)
     assert_in_range(pages, 8, 16);
 }
 
+/* One system call for a slab in place of sixteen page faults, once a size has filled a few slabs. */
+static void a_size_that_fills_slabs_gets_them_with_their_memory(void **state)
+{
+    if (test_is_slow() || test_is_annotated() || !can_populate()) {
+        print_message("page faults mean nothing here, or the kernel has no MADV_POPULATE_WRITE\n");
+        return;
+    }
+    enum { SIZE = 992, COUNT = 64 << 4, FIRST = 64 * 7 };
+    static char *blocks[COUNT];
+    long before = 0;
+    for (size_t i = 0; i < COUNT; i++) {
+        if (i == FIRST)
+            before = faults();
+        blocks[i] = malloc(SIZE);
+        memset(blocks[i], 1, SIZE);
+    }
+    /* A fault for each kernel page would be a quarter of the blocks. */
+    assert_in_range(faults() - before, 0, (COUNT - FIRST) / 16);
+    for (size_t i = 0; i < COUNT; i++)
+        free(blocks[i]);
+}
+
 static void a_much_used_size_has_its_own_class(void **state)
 {
     for (size_t size = 16; size <= 4096; size += 16) {
@@ -382,6 +404,7 @@ int main(void)
         cmocka_unit_test(basic_allocation_of_the_document),
         cmocka_unit_test(hardly_used_sizes_share_pages),
         cmocka_unit_test(usable_size_is_the_class),
+        cmocka_unit_test(a_size_that_fills_slabs_gets_them_with_their_memory),
         cmocka_unit_test(a_much_used_size_has_its_own_class),
         cmocka_unit_test(borrowed_blocks_are_aligned_and_whole),
         cmocka_unit_test(powers_of_two_have_no_waste),

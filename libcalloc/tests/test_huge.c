@@ -47,13 +47,6 @@ static bool annotated(void)
     return test_is_annotated();
 }
 
-static long faults(void)
-{
-    struct rusage usage;
-    require(getrusage(RUSAGE_SELF, &usage) == 0);
-    return usage.ru_minflt;
-}
-
 /* Touches SIZE bytes; true when that took not one page fault for ten pages. Where tests are slow a
  * tool has faults of its own. */
 static bool is_backed(void *block, size_t size)
