@@ -184,7 +184,7 @@ static void a_size_that_fills_slabs_gets_them_with_their_memory(void **state)
         print_message("page faults mean nothing here, or the kernel has no MADV_POPULATE_WRITE\n");
         return;
     }
-    enum { SIZE = 992, COUNT = 64 << 4, FIRST = 64 * 7 };
+    enum { SIZE = 992, COUNT = 64 << 5, FIRST = 64 * 12 };
     static char *blocks[COUNT];
     long before = 0;
     for (size_t i = 0; i < COUNT; i++) {
