@@ -22,8 +22,9 @@
 #define CAL_HEAP_KEY  (CAL_SLAB_LARGE_GRANULES * CAL_GRANULE)
 #define CAL_HEAP_KEYS (((uint64_t)1 << 32) / CAL_HEAP_KEY)
 
-/* How often a refill looks for memory whose purge delay is over. */
-#define CAL_TICKS 256
+/* A refill looks for memory whose purge delay is over when the pages refilled from since had so many
+ * blocks together, which is about as many allocations at most. */
+#define CAL_TICKS 16384
 
 struct cal__bin {
     struct cal__page *current; /* heap->free[class] holds blocks of this page only */
@@ -53,7 +54,7 @@ struct cal__heap {
         };
         uint64_t plain; /* both: equal to cal__heap_mode where lists may be handed out */
     };
-    int ticks; /* refills until expired memory is looked for again */
+    int ticks; /* until expired memory is looked for again */
 
     struct cal__lock lock;              /* guards `returned` and page->heap of its pages */
     struct cal__page *_Atomic returned; /* pages that had a remote free after asking for notice */
@@ -212,7 +213,7 @@ CAL_INLINE void *cal__heap_quick(struct cal__heap *heap, size_t size_class)
     if (page == NULL)
         return NULL;
     void *list = page->free;
-    if (list == NULL || --heap->ticks < 0 ||
+    if (list == NULL || (heap->ticks -= page->capacity) < 0 ||
         heap->plain != atomic_load_explicit(&cal__heap_mode, memory_order_relaxed))
         return NULL;
     return cal__heap_take_list(heap, size_class, page, list);

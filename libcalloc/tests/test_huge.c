@@ -156,6 +156,21 @@ static void without_a_delay_nothing_is_kept(void **state)
     assert_in_range(cal__os_mapped(), 0, before + 8 * MIB - 1);
 }
 
+static void a_thread_that_uses_a_few_small_blocks_gives_back_what_has_expired(void **state)
+{
+    /* So that the size has pages of its own, and few refills. */
+    for (size_t i = 0; i < 4000; i++)
+        free(opaque(malloc(200)));
+    cal__options.purge_delay = 1;
+    free(get(8 * MIB));
+    cal__options.purge_delay = 3600000;
+    assert_true(retained() >= 8 * MIB);
+    usleep(20000);
+    for (size_t i = 0; i < 40000; i++)
+        free(opaque(malloc(200)));
+    assert_int_equal(retained(), 0);
+}
+
 static void freed_memory_stays_until_its_delay_is_over(void **state)
 {
     free(get(8 * MIB));
@@ -389,6 +404,7 @@ int main(void)
         test(calloc_of_freed_memory_is_zero),
         test(a_run_that_is_in_the_way_of_another_moves_its_pages),
         test(without_a_delay_nothing_is_kept),
+        test(a_thread_that_uses_a_few_small_blocks_gives_back_what_has_expired),
         test(freed_memory_stays_until_its_delay_is_over),
         test(shrinking_keeps_the_end_for_others),
         test(growing_moves_the_mapping_and_keeps_contents),
