@@ -49,6 +49,8 @@ static CAL_NOINLINE void begin(struct cal__chain *chain, const struct cal__page 
         cal__gather_send(chain);
     uint32_t length = CHAIN_BYTES / page->block_size;
     chain->length = chain->room = length < CHAIN_BLOCKS ? length : CHAIN_BLOCKS;
+    chain->granule = cal__page_first(page);
+    chain->factor = page->factor;
     chain->origin = origin;
 }
 

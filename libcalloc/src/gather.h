@@ -5,9 +5,10 @@
  * thread next refills a list, and when the thread ends. Its blocks count as used in their page until
  * then, so the page cannot go away.
  *
- * `origin` is what the page had in its own when the chain was begun. As long as that has not changed,
- * the page has its owner, none of its blocks is merged and nobody observes: all that is special
- * changes the origin, and goes the way of single blocks. */
+ * A chain knows its page by where it is and by what its blocks are. `origin` is what the page had in its
+ * own when the chain was begun: as long as that has not changed, the page has its owner, none of its
+ * blocks is merged and nobody observes. All that is special changes the origin, and goes the way of
+ * single blocks. The origin alone would not do: it is a sum, which pages of two owners can share. */
 #ifndef CAL_GATHER_H
 #define CAL_GATHER_H
 
@@ -18,7 +19,9 @@
 #define CAL_GATHER_CHAINS 64
 
 struct cal__chain {
-    uint64_t origin; /* of the page that is gathered for; 0 at first, which no page of blocks has */
+    uint64_t granule; /* of the page that is gathered for */
+    uint64_t factor;  /* of its blocks */
+    uint64_t origin;  /* 0 at first, which no page of blocks has */
     void *_Atomic first;
     void *last;      /* meaningless when there is no first */
     uint32_t room;   /* blocks that still fit, at least one */
@@ -66,8 +69,8 @@ CAL_INLINE bool cal__gather_free(void *block)
     struct cal__gather *gather = cal__thread_gather;
     uint64_t granule = cal__granule_of(block);
     struct cal__chain *chain = &gather->chain[cal__gather_place(granule)];
-    if (CAL_PLAIN_LOAD(page->origin) != chain->origin ||
-        atomic_load_explicit(&page->tag, memory_order_relaxed) != granule ||
+    if (granule != chain->granule || CAL_PLAIN_LOAD(page->origin) != chain->origin ||
+        cal__page_first(page) != granule || page->factor != chain->factor ||
         !cal__is_start((uintptr_t)block % CAL_GRANULE, page->factor, CAL_PLAIN_LOAD(page->limit)))
         return false;
     void *first = atomic_load_explicit(&chain->first, memory_order_relaxed);

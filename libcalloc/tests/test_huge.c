@@ -158,9 +158,12 @@ static void without_a_delay_nothing_is_kept(void **state)
 
 static void a_thread_that_uses_a_few_small_blocks_gives_back_what_has_expired(void **state)
 {
-    /* So that the size has pages of its own, and few refills. */
+    /* Leaves a page whose blocks are all cut, so that there are few refills. */
+    static void *blocks[4000];
     for (size_t i = 0; i < 4000; i++)
-        free(opaque(malloc(200)));
+        blocks[i] = malloc(200);
+    for (size_t i = 0; i < 4000; i++)
+        free(blocks[i]);
     cal__options.purge_delay = 1;
     free(get(8 * MIB));
     cal__options.purge_delay = 3600000;
