@@ -1,26 +1,22 @@
-"""What the benchmarks have in common: allocators, runs in turn, medians, tables, verdicts, JSON.
+"""What the benchmarks have in common: allocators, runs in turn, tables, verdicts, JSON.
 
 A benchmark measures each of its cases (a workload, a program, a number of threads) under each
 allocator in turn, several rounds. Times on a shared machine say little by themselves; runs that
 follow each other at once can be compared.
 """
 
-import argparse
 import json
-import math
 import os
-import statistics
 import subprocess
 import sys
 from pathlib import Path
 
 import plot
+from figures import BASE, OURS, against_best, means, medians, ratios, verdict
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 BUILD = ROOT / "build" / "bench"
-OURS = "libcalloc"
-BASE = "glibc"
 
 LOADER = "/lib64/ld-linux-x86-64.so.2"
 DEBIAN = Path("/usr/lib/x86_64-linux-gnu")
@@ -34,6 +30,9 @@ LIBRARIES = {
 }
 
 SECONDS = 300
+
+# Names of allocators are cut to this in tables.
+LONGEST = 18
 
 # Nothing of the caller's environment: MALLOC_CONF, GLIBC_TUNABLES, LD_PRELOAD or CALLOC_OPTIONS
 # would change what is measured.
@@ -114,52 +113,9 @@ def choose(peers=(), default=tuple(LIBRARIES), base=True):
             chosen[name] = library
         except Failed as reason:
             say(f"{name} left out: {reason}")
+    if OURS not in chosen:
+        raise Failed(f"nothing to measure without {OURS}")
     return chosen
-
-
-def peer(text):
-    """The argument of --peer."""
-    name, equals, path = text.partition("=")
-    if not name or not equals or name == BASE:
-        raise argparse.ArgumentTypeError(f"NAME=PATH expected, not {text!r}")
-    if not Path(path).is_file():
-        raise argparse.ArgumentTypeError(f"no such library: {path}")
-    return name, Path(path).absolute()
-
-
-def positive(text):
-    """The argument of options that count something."""
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"a number above zero expected, not {text!r}")
-    return int(text)
-
-
-def parser(description, rounds, case="WORKLOAD", options=("only", "peer", "json", "svg", "from")):
-    """The options that benchmarks have which measure in rounds, or those of them that are named."""
-    made = argparse.ArgumentParser(description=description.splitlines()[0])
-    made.add_argument("--rounds", metavar="NUMBER", type=positive, default=rounds,
-                      help=f"runs of which the median counts ({rounds})")
-    known = {
-        "only": {"metavar": case, "action": "append",
-                 "help": "measure only this one (can be repeated)"},
-        "peer": {"metavar": "NAME=PATH", "action": "append", "type": peer, "default": [],
-                 "help": "another library; libcalloc=PATH measures another build of ours"},
-        "json": {"metavar": "FILE", "type": Path, "help": "also write all the figures"},
-        "svg": {"metavar": "FILE", "type": Path, "help": "also draw them, with gnuplot"},
-        "from": {"metavar": "FILE", "type": Path, "dest": "kept",
-                 "help": "measure nothing: tables and drawing of what --json has written"},
-    }
-    for name in options:
-        made.add_argument(f"--{name}", **known[name])
-    return made
-
-
-def select(names, only, arguments):
-    """The cases to measure: all names, or those of --only."""
-    for name in only or []:
-        if name not in names:
-            arguments.error(f"there is no {name}; there are: {' '.join(map(str, names))}")
-    return [name for name in names if not only or name in only]
 
 
 # --- measuring ------------------------------------------------------------------------------------
@@ -191,90 +147,83 @@ def measure(allocators, cases, rounds, run_one):
     return runs, failures
 
 
-def medians(runs):
-    """{case: {allocator: {field: median}}}; a field that is null in a run is null."""
-    def median(values):
-        return None if None in values else statistics.median(values)
-    return {
-        case: {name: {field: median([one[field] for one in several]) for field in several[0]}
-               for name, several in row.items() if several}
-        for case, row in runs.items()
-    }
-
-
 def save(path, benchmark, arguments, allocators, runs, failures):
-    """Write what --from reads: the runs themselves, and the medians for whoever reads the file."""
-    path.write_text(json.dumps({
-        "benchmark": benchmark, "rounds": arguments.rounds, "allocators": list(allocators),
-        "failures": failures, "medians": medians(runs), "runs": runs,
-    }, indent=1) + "\n")
+    """Write what --from reads: the runs themselves, and the medians for whoever reads the file.
+
+    When it cannot be written after all, that is one more failure: the tables are still to come.
+    """
+    try:
+        path.write_text(json.dumps({
+            "benchmark": benchmark, "rounds": arguments.rounds, "allocators": list(allocators),
+            "failures": failures, "medians": medians(runs), "runs": runs,
+        }, indent=1) + "\n")
+    except OSError as reason:
+        failures.append(f"{path} not written: {reason.strerror}")
 
 
-def load(path, benchmark):
-    """(allocators, runs, failures) of a file that save() has written."""
+def load(path, benchmark, fields):
+    """What save() has written, once it is sure that all of it is there."""
     try:
         kept = json.loads(path.read_text())
-        if kept["benchmark"] != benchmark:
-            raise Failed(f"{path} is of the benchmark {kept['benchmark']}")
-        return kept["allocators"], kept["runs"], kept["failures"]
-    except (OSError, ValueError, KeyError, TypeError) as reason:
-        raise Failed(f"{path} holds no results: {reason}") from None
+    except OSError as reason:
+        raise Failed(f"{path} cannot be read: {reason.strerror}") from None
+    except ValueError:
+        raise Failed(f"{path} is not JSON") from None
+    if not isinstance(kept, dict) or not isinstance(kept.get("benchmark"), str):
+        raise Failed(f"{path} was not written by --json of a benchmark")
+    if kept["benchmark"] != benchmark:
+        raise Failed(f"{path} is of the benchmark {kept['benchmark']}, not {benchmark}")
+    try:
+        whole = isinstance(kept["rounds"], int) and all(
+            isinstance(name, str) for name in [*kept["allocators"], *kept["failures"]])
+        for row in kept["runs"].values():
+            for name, several in row.items():
+                whole = whole and name in kept["allocators"] and all(
+                    one[field] is None or one[field] >= 0 for one in several for field in fields)
+    except (AttributeError, KeyError, TypeError):
+        whole = False
+    if not whole or not kept["runs"]:
+        raise Failed(f"{path} holds no results, or not all that belongs to them")
+    return kept
 
 
 # --- tables ---------------------------------------------------------------------------------------
 
 
-def geometric_mean(values):
-    """NaN without values; a zero would make it zero, so it counts as very little."""
-    values = [max(value, 1e-9) for value in values]
-    return math.exp(sum(map(math.log, values)) / len(values)) if values else math.nan
+def short(name):
+    """A name of --peer as it fits into a table."""
+    return name if len(name) <= LONGEST else name[:LONGEST - 1] + "…"
 
 
-def ratios(figures, field):
-    """{case: {allocator: ratio to glibc}} of those that have the field."""
-    made = {}
-    for case, row in figures.items():
-        base = row.get(BASE, {}).get(field)
-        if base:
-            made[case] = {name: values[field] / base for name, values in row.items()
-                          if values[field] is not None}
-    return made
+def column(names, least=11):
+    """The width of columns that have these names above or in them."""
+    return max([least, *(2 + len(short(name)) for name in names)])
 
 
-def best_peer(row):
-    """(name, value) of the least one that is not ours."""
-    peers = {name: value for name, value in row.items() if name != OURS}
-    return min(peers.items(), key=lambda item: item[1], default=(None, math.nan))
+def table_line(title, width, cells, cell_width):
+    return f"{title:<{width}}" + "".join(f"{text:>{cell_width}}" for text in cells)
 
 
 def print_table(title, allocators, rows, cell, tail=("", None)):
     """A line per case: `cell` makes text of each value, tail's function what follows."""
-    width = max([len(title), len("geometric mean"), *map(len, rows)])
-    print(f"\n{title:<{width}}" + "".join(f"{name:>11}" for name in allocators) + tail[0])
+    width = max([len(title), *map(len, rows)])
+    wide = column(allocators)
+    print("\n" + table_line(title, width, map(short, allocators), wide) + tail[0])
     for case, row in rows.items():
         cells = (cell(row[name]) if row.get(name) is not None else "-" for name in allocators)
-        print(f"{case:<{width}}" + "".join(f"{text:>11}" for text in cells) +
-              (tail[1](row) if tail[1] else ""))
-    return width
+        print(table_line(case, width, cells, wide) + (tail[1](row) if tail[1] else ""))
 
 
 def print_ratios(title, field, allocators, figures):
-    """Ratios to glibc, ours to that of the best peer, and the geometric means."""
+    """Ratios to glibc and their geometric means, and ours to the best peer of each line."""
     rows = ratios(figures, field)
-    against = []
+    wide = column(allocators, 12)
 
     def tail(row):
-        name, value = best_peer(row)
-        if name is None or OURS not in row:
-            return ""
-        against.append(row[OURS] / value)
-        return f"{name:>12}{against[-1]:>11.3f}"
-    width = print_table(title, allocators, rows, "{:.2f}".format,
-                        (f"{'best peer':>12}{'ours/best':>11}", tail))
-    means = [geometric_mean([row[name] for row in rows.values() if name in row])
-             for name in allocators]
-    print(f"{'geometric mean':<{width}}" + "".join(f"{mean:>11.2f}" for mean in means) +
-          f"{'':>12}{geometric_mean(against):>11.3f}")
+        name, ratio = against_best(row) or ("-", None)
+        return f"{short(name):>{wide}}" + (f"{ratio:>11.3f}" if name != "-" else f"{'-':>11}")
+    print_table(title, allocators, {**rows, "geometric mean": means(rows)}, "{:.2f}".format,
+                (f"{'best peer':>{wide}}{'ours/best':>11}", tail))
 
 
 def print_values(title, field, allocators, figures, cell):
@@ -287,43 +236,19 @@ def print_values(title, field, allocators, figures, cell):
 def print_who_is_best(figures, columns):
     """For each case and each (title, field): who is best of all, and ours to the best peer."""
     width = max([len("who is best"), *map(len, figures)])
-    print(f"\n{'who is best':<{width}}" +
-          "".join(f"{title:>16}{'ours/best':>11}" for title, _ in columns))
     tables = [ratios(figures, field) for _, field in columns]
+    wide = column([name for row in figures.values() for name in row], 16)
+    print(f"\n{'who is best':<{width}}" +
+          "".join(f"{title:>{wide}}{'ours/best':>11}" for title, _ in columns))
     for case in figures:
-        cells = []
+        line = f"{case:<{width}}"
         for table in tables:
-            row = table.get(case, {})
-            name, value = best_peer(row)
-            if name is None or OURS not in row:
-                cells.append(f"{'-':>16}{'-':>11}")
+            name, ratio = against_best(table.get(case, {})) or ("-", None)
+            if name == "-":
+                line += f"{name:>{wide}}{name:>11}"
             else:
-                winner = OURS if row[OURS] <= value else name
-                cells.append(f"{winner:>16}{row[OURS] / value:>11.3f}")
-        print(f"{case:<{width}}" + "".join(cells))
-
-
-def verdict(rows):
-    """How ours stands in {case: {allocator: ratio}}: the figures of the goals, or None.
-
-    The best single peer is the one with the least geometric mean over the same cases; a peer
-    that failed in one of them cannot be it.
-    """
-    rows = {case: row for case, row in rows.items() if OURS in row and len(row) > 1}
-    if not rows:
-        return None
-    against = {case: row[OURS] / best_peer(row)[1] for case, row in rows.items()}
-    worst = max(against, key=against.get)
-    complete = set.intersection(*(set(row) for row in rows.values())) - {OURS}
-    means = {name: geometric_mean([row[name] for row in rows.values()])
-             for name in complete | {OURS}}
-    single = best_peer(means)
-    return {
-        "cases": len(against),
-        "not_above_one": sum(ratio <= 1 for ratio in against.values()),
-        "worst": against[worst], "worst_case": worst, "worst_peer": best_peer(rows[worst])[0],
-        "mean": means[OURS], "single": single[0], "single_mean": single[1],
-    }
+                line += f"{OURS if ratio <= 1 else short(name):>{wide}}{ratio:>11.3f}"
+        print(line)
 
 
 def print_verdicts(figures, columns):
@@ -362,8 +287,8 @@ def report(benchmark, arguments, allocators, runs, failures, columns, values, ti
     print_verdicts(figures, columns)
     if arguments.svg:
         plot.draw_ratios(arguments.svg, f"{title}, ratio to glibc: further left is better",
-                         allocators, [(heading, ratios(figures, name)) for heading, name in columns
-                                      if name != "cpu"])
+                         allocators,
+                         [(heading, ratios(figures, name)) for heading, name in columns])
     return finish(failures)
 
 

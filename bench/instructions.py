@@ -14,7 +14,6 @@ memcpy and memset are chosen for the CPU, so realloc and calloc can differ betwe
 Exit status: 0, 1 where a run failed or a check did not hold, 2 where nothing could be measured.
 """
 
-import argparse
 import json
 import re
 import sys
@@ -22,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import common
+import options
 from common import OURS, Failed
 
 PROGRAM = common.BUILD / "instructions"
@@ -86,8 +86,8 @@ def measure(allocators, patterns):
 def print_table(allocators, rows):
     """Print each row as soon as it is there, and return {allocator: {pattern: count}}."""
     width = max(len(title) for title, _ in PATTERNS.values())
-    columns = [max(9, len(name)) for name in allocators]
-    heads = (f"{name:>{column}}" for name, column in zip(allocators, columns))
+    columns = [common.column([name], 11) - 2 for name in allocators]
+    heads = (f"{common.short(name):>{column}}" for name, column in zip(allocators, columns))
     print(f"{'pattern':{width}}", *heads, " to reach", sep="  ")
     counts = {name: {} for name in allocators}
     for pattern, row in rows:
@@ -125,21 +125,19 @@ def save(path, counts):
     path.write_text(json.dumps(counts, indent=4, sort_keys=True) + "\n")
 
 
+def titles():
+    """{pattern: what it is}, for --list."""
+    return {pattern: title for pattern, (title, _) in PATTERNS.items()}
+
+
 def parse():
-    parser = argparse.ArgumentParser(
-        description="Instructions per operation, counted by callgrind.")
-    parser.add_argument("--only", metavar="PATTERN", action="append", choices=PATTERNS,
-                        help="measure only this pattern (can be repeated): " + " ".join(PATTERNS))
-    parser.add_argument("--peer", metavar="NAME=PATH", action="append", type=common.peer,
-                        default=[],
-                        help="another library; libcalloc=PATH measures another build of ours")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="also write all the counts")
+    parser = options.parser(__doc__, None, "PATTERN", ("list", "only", "peer", "json"))
     mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--record", metavar="FILE", type=Path, nargs="?", const=RECORD,
+    mode.add_argument("--record", metavar="FILE", type=options.output, nargs="?", const=RECORD,
                       help=f"measure libcalloc alone and keep its counts ({RECORD.name})")
     mode.add_argument("--check", metavar="FILE", type=Path, nargs="?", const=RECORD,
                       help=f"measure libcalloc alone and compare ({RECORD.name})")
-    arguments = parser.parse_args()
+    arguments = parser.parse("instructions", titles)
     if arguments.check and not arguments.check.is_file():
         parser.error(f"nothing recorded in {arguments.check}, run --record")
     return arguments
@@ -147,15 +145,13 @@ def parse():
 
 def main():
     arguments = parse()
-    patterns = [name for name in PATTERNS if not arguments.only or name in arguments.only]
+    patterns = arguments.cases
     recorded = load(arguments.check) if arguments.check else {}
     build()
     alone = arguments.record or arguments.check
     allocators = common.choose([(name, library) for name, library in arguments.peer
                                 if not alone or name == OURS],
                                (OURS,) if alone else ALLOCATORS, not alone)
-    if not allocators:
-        return 2
     counts = print_table(allocators, measure(allocators, patterns))
     failed = any(len(counts[name]) < len(patterns) for name in allocators)
     if arguments.json:
@@ -171,4 +167,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(common.main(main))

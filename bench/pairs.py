@@ -6,17 +6,20 @@ rounds, medians. A figure is from the difference between a long and a short run,
 cancels out. Times on a shared machine say little by themselves; compare within one run.
 
     pairs.py                            the table
+    pairs.py --list                     what the patterns are
     pairs.py --rounds 15                more rounds
     pairs.py --peer rpmalloc=/path.so   with another column
+
+Exit status: 0, 1 where a run failed, 2 where nothing could be measured.
 """
 
-import argparse
-import statistics
 import sys
 import time
 
 import common
 import instructions
+import options
+from figures import medians
 
 FEW, MANY = 100_000, 2_100_000
 
@@ -27,35 +30,29 @@ def seconds(library, pattern, operations):
     return time.perf_counter() - start
 
 
-def rate(library, pattern):
-    """Million operations per second, from one pair of runs."""
+def run(_, library, pattern):
+    """Million operations per second, from one pair of runs, for common.measure()."""
     difference = seconds(library, pattern, MANY) - seconds(library, pattern, FEW)
-    return (MANY - FEW) / max(difference, 1e-9) / 1e6
+    return {"rate": (MANY - FEW) / max(difference, 1e-9) / 1e6}
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Million operations per second on one thread.")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--only", metavar="PATTERN", action="append",
-                        choices=instructions.PATTERNS)
-    parser.add_argument("--peer", metavar="NAME=PATH", action="append", type=common.peer,
-                        default=[])
-    arguments = parser.parse_args()
-    instructions.build()
-    allocators = common.choose(arguments.peer)
-    patterns = arguments.only or list(instructions.PATTERNS)
-    rates = {(pattern, name): [] for pattern in patterns for name in allocators}
-    for _ in range(arguments.rounds):
-        for pattern in patterns:
-            for name, library in allocators.items():
-                rates[pattern, name].append(rate(library, pattern))
-    width = max(len(label) for label, _ in instructions.PATTERNS.values())
-    print(f"{'million per second, median':<{width}}" + "".join(f"{n:>11}" for n in allocators))
-    for pattern in patterns:
-        row = [statistics.median(rates[pattern, name]) for name in allocators]
-        print(f"{instructions.PATTERNS[pattern][0]:<{width}}" + "".join(f"{r:>11.1f}" for r in row))
-    return 0
+    parser = options.parser(__doc__, 7, "PATTERN", ("list", "only", "peer", "json", "from"))
+    arguments = parser.parse("pairs", instructions.titles, ("rate",))
+    if arguments.kept:
+        allocators, runs, failures = arguments.kept
+    else:
+        instructions.build()
+        allocators = common.choose(arguments.peer)
+        runs, failures = common.measure(allocators, arguments.cases, arguments.rounds, run)
+    if arguments.json:
+        common.save(arguments.json, "pairs", arguments, allocators, runs, failures)
+    titles = instructions.titles()
+    figures = {titles.get(pattern, pattern): row for pattern, row in medians(runs).items()}
+    common.print_values("million per second, median", "rate", allocators, figures,
+                        "{:.1f}".format)
+    return common.finish(failures)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(common.main(main))

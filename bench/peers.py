@@ -11,6 +11,7 @@ themselves, and at the end who is best and how libcalloc stands.
     peers.py --only database --only webserver --only game --only training
     peers.py --peer rpmalloc=/path.so    with another column
     peers.py --json FILE --svg FILE      also write the figures, and draw them
+    peers.py --from FILE --only database what --json has written, measuring nothing
 
 Final fragmentation is taken at the end of the workload, while the blocks that it holds are live:
 (resident memory - resident memory before the workload - the workload's own tables, which are not
@@ -25,6 +26,7 @@ import subprocess
 import sys
 
 import common
+import options
 
 SOURCES = ("workloads.c", "workloads_program.c", "workloads_threads.c")
 THREADED = {"larson", "xmalloc", "cache-scratch", "cache-thrash", "stress", "leak-and-exit"}
@@ -47,6 +49,9 @@ VALUES = [
 ]
 
 
+FIELDS = ("seconds", "cpu", "peak", "rate", "fragmentation")
+
+
 def workloads(program):
     """{name: description} of all workloads, in the program's order."""
     listed = subprocess.run([program], capture_output=True, text=True, check=True).stdout
@@ -54,31 +59,22 @@ def workloads(program):
 
 
 def main():
-    program = common.build("workloads", *SOURCES)
-    names = workloads(program)
-    options = common.parser(__doc__, 5)
-    options.add_argument("--list", action="store_true", help="say what the workloads do, and end")
-    options.add_argument("--scale", metavar="NUMBER", type=common.positive, default=1,
-                         help="amount of work per run (1)")
-    arguments = options.parse_args()
-    chosen = common.select(list(names), arguments.only, options)
-    if arguments.list:
-        for name in chosen:
-            print(f"{name:<16}{names[name]}")
-        return 0
+    parser = options.parser(__doc__, 5, names=("list", "only", "peer", "json", "svg", "from"))
+    parser.add_number("scale", 1, "amount of work per run")
+    arguments = parser.parse(
+        "peers", lambda: workloads(common.build("workloads", *SOURCES)), FIELDS)
 
     def run(_, library, workload):
         threads = THREADS if workload in THREADED else 1
-        return json.loads(
-            common.run(library, program, [workload, threads, arguments.scale]).stdout)
+        return json.loads(common.run(library, common.BUILD / "workloads",
+                                     [workload, threads, arguments.scale]).stdout)
 
     if arguments.kept:
-        measured = common.load(arguments.kept, "peers")
+        measured = arguments.kept
     else:
         allocators = common.choose(arguments.peer)
-        if common.OURS not in allocators:
-            return 2
-        measured = list(allocators), *common.measure(allocators, chosen, arguments.rounds, run)
+        measured = list(allocators), *common.measure(allocators, arguments.cases,
+                                                     arguments.rounds, run)
     return common.report("peers", arguments, *measured, COLUMNS, VALUES, "Workloads")
 
 

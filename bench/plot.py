@@ -3,10 +3,9 @@
 libcalloc is in a strong colour and drawn last, its peers are muted and differ by shape as well.
 """
 
-import math
 import subprocess
 
-OURS, BASE = "libcalloc", "glibc"
+from figures import BASE, OURS, against_best, means
 
 # colour, gnuplot's point type (filled shapes) and point size
 OUR_STYLE = ("#d1001f", 7, 1.25)
@@ -15,7 +14,8 @@ PEER_STYLES = [("#6f9bc8", 5, 0.75), ("#8fae5d", 9, 0.9), ("#c79a56", 11, 0.9),
                ("#a58cc4", 13, 0.95), ("#7fb5ad", 15, 0.9), ("#9a9a9a", 6, 0.8)]
 
 # Ratios beyond this are drawn at the edge, with a number: one outlier is not to squeeze the rest.
-FURTHEST = 5
+# Those below NEAREST are no more than a time of nearly zero.
+FURTHEST, NEAREST = 5, 0.02
 
 WIDTH = 1100
 FEW_TICKS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 4, 5)
@@ -26,14 +26,16 @@ class NotDrawn(Exception):
     """gnuplot is not there, or did not like what it was given."""
 
 
-def styles(allocators):
-    """{name: (colour, shape, size)}, ours last so that nothing covers it."""
+def styles(allocators, panels):
+    """{name: (colour, shape, size)} of those that have a value, ours last so that nothing covers
+    it. An allocator looks the same whether or not another has values."""
     peers = [name for name in allocators if name not in (OURS, BASE)]
     made = {BASE: BASE_STYLE} if BASE in allocators else {}
     made |= {name: PEER_STYLES[place % len(PEER_STYLES)] for place, name in enumerate(peers)}
     if OURS in allocators:
         made[OURS] = OUR_STYLE
-    return made
+    drawn = {name for _, rows in panels for row in rows.values() for name in row if row[name]}
+    return {name: style for name, style in made.items() if name in drawn}
 
 
 def quoted(text):
@@ -56,14 +58,19 @@ def run_gnuplot(path, size, lines):
         raise NotDrawn(f"gnuplot: {done.stderr.strip()}")
 
 
-def legend(style, top):
+def legend(style, width, top):
     """Lines that place the legend in one row below the title: labels, as gnuplot's own key breaks
     the row when it likes. The tags from 100 on are theirs."""
-    widths = [40 + 9 * len(name) for name in style]
-    at = (WIDTH - sum(widths)) / 2
+    names = list(style)
+    # Long names are cut until the row fits.
+    while max(map(len, names)) > 8 and sum(40 + 9 * len(name) for name in names) > width:
+        longest = max(map(len, names))
+        names = [name if len(name) < longest else name[:longest - 2] + "…" for name in names]
+    widths = [40 + 9 * len(name) for name in names]
+    at = (width - sum(widths)) / 2
     lines = []
-    for tag, (name, (colour, shape, size)) in enumerate(style.items(), 100):
-        lines.append(f"set label {tag} {quoted(name)} at screen {at / WIDTH:.4f},{top:.4f} left "
+    for tag, (name, (colour, shape, size)) in enumerate(zip(names, style.values()), 100):
+        lines.append(f"set label {tag} {quoted(name)} at screen {at / width:.4f},{top:.4f} left "
                      f"point pt {shape} ps {size} lc rgb '{colour}' offset 1,-0.25")
         at += widths[tag - 100]
     return lines
@@ -71,10 +78,6 @@ def legend(style, top):
 
 def data(name, rows):
     return [f"${name} << END", *rows, "END"]
-
-
-def geometric_mean(values):
-    return math.exp(sum(map(math.log, values)) / len(values))
 
 
 def draw_ratios(path, title, allocators, panels):
@@ -85,8 +88,9 @@ def draw_ratios(path, title, allocators, panels):
         raise NotDrawn("nothing to draw")
     cases = list(panels[0][1])
     height = 150 + 32 * (len(cases) + 1)
-    style = styles(allocators)
-    left, right, gap = 135 / WIDTH, 1 - 62 / WIDTH, 75 / WIDTH
+    width = max(WIDTH, 450 * len(panels))
+    style = styles(allocators, panels)
+    left, right, gap = 135 / width, 1 - 62 / width, 75 / width
     wide = (right - left - gap * (len(panels) - 1)) / len(panels)
     lines = [f"set multiplot title {quoted(title)} font 'sans-serif,18' offset 0,-0.3",
              "set logscale x 2", f"set tmargin at screen {1 - 105 / height:.4f}",
@@ -97,22 +101,17 @@ def draw_ratios(path, title, allocators, panels):
         start = left + number * (wide + gap)
         lines += panel_of_ratios(number, heading, {case: rows.get(case, {}) for case in cases},
                                  style, (start, start + wide))
-        lines += legend(style, 1 - 52 / height) if number == 0 else []
+        lines += legend(style, width, 1 - 52 / height) if number == 0 else []
         lines += [plot_of_ratios(number, style)]
-    run_gnuplot(path, (WIDTH, height), [*lines, "unset multiplot"])
+    run_gnuplot(path, (width, height), [*lines, "unset multiplot"])
 
 
 def panel_of_ratios(number, heading, rows, style, edges):
     """Data and axes of one panel."""
-    means = {}
-    for name in style:
-        values = [row[name] for row in rows.values() if row.get(name)]
-        if values:
-            means[name] = geometric_mean(values)
-    all_rows = {**rows, "geometric mean": means}
+    all_rows = {**rows, "geometric mean": means(rows)}
     everything = [value for row in all_rows.values() for value in row.values() if value]
     high = min(max(everything), FURTHEST) * 1.12
-    low = min(everything) / 1.12
+    low = max(min(everything), NEAREST) / 1.12
     ticks = [tick for tick in (FEW_TICKS if high / low > 4 else MANY_TICKS) if low <= tick <= high]
     lines, beyond = [], []
     for place, name in enumerate(style):
@@ -121,14 +120,14 @@ def panel_of_ratios(number, heading, rows, style, edges):
             value = row.get(name)
             if not value:
                 continue
-            points.append(f"{min(value, high)} {line}")
+            points.append(f"{max(min(value, high), low)} {line}")
             if value > high:
                 beyond.append((value, line))
         lines += data(f"p{number}_{place}", points or ["NaN NaN"])
     beside = []
     for line, row in enumerate(all_rows.values()):
-        peers = [value for name, value in row.items() if name != OURS]
-        text = f"{row[OURS] / min(peers):.2f}" if OURS in row and peers else "-"
+        found = against_best(row)
+        text = f"{found[1]:.2f}" if found else "-"
         beside.append(f'"{text}" {line}')
     # Those of the first panel serve all.
     names = ", ".join(f"{quoted('' if number else case)} {line}"
@@ -136,8 +135,9 @@ def panel_of_ratios(number, heading, rows, style, edges):
     lines += [f"set ytics ({names})",
               f"set y2tics ({', '.join(beside)}) textcolor '#555555'",
               "unset label", "unset arrow",
-              f"set label 1 {quoted(heading)} at graph 0,1.045 left font 'sans-serif,16'",
-              "set label 2 'ours/best' at graph 1.005,1.04 left textcolor '#555555' "
+              f"set label 1 {quoted(heading)} at graph 0,1 left offset 0,0.9 "
+              "font 'sans-serif,16'",
+              "set label 2 'ours/best' at graph 1.005,1 left offset 0,0.9 textcolor '#555555' "
               "font 'sans-serif,12'",
               "set arrow 1 from 1,graph 0 to 1,graph 1 nohead lw 1.2 "
               f"lc rgb '{BASE_STYLE[0]}' back",
@@ -168,7 +168,7 @@ def draw_lines(path, title, allocators, panels, axis):
     if not panels:
         raise NotDrawn("nothing to draw")
     height = 480
-    style = styles(allocators)
+    style = styles(allocators, panels)
     left, right, gap = 65 / WIDTH, 1 - 25 / WIDTH, 75 / WIDTH
     wide = (right - left - gap * (len(panels) - 1)) / len(panels)
     lines = [f"set multiplot title {quoted(title)} font 'sans-serif,18' offset 0,-0.3",
@@ -185,7 +185,7 @@ def draw_lines(path, title, allocators, panels, axis):
                   "unset label", f"set label 1 {quoted(heading)} at graph 0,1.05 left "
                   "font 'sans-serif,15'",
                   "set xtics (" + ", ".join(f"'{x}' {x}" for x in rows) + ")", "set format y '%g'"]
-        lines += legend(style, 1 - 52 / height) if number == 0 else []
+        lines += legend(style, WIDTH, 1 - 52 / height) if number == 0 else []
         lines.append("plot " + ", ".join(
             f"$p{number}_{place} using 1:2 with linespoints pt {shape} ps {size * 0.8} "
             f"lw {3 if name == OURS else 1.5} lc rgb '{colour}'"

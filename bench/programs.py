@@ -34,10 +34,12 @@ from pathlib import Path
 
 import common
 import inputs
+import options
 from common import Failed, say
 
 SCRIPTS = common.HERE / "inputs"
 COLUMNS = [("time", "seconds"), ("CPU time", "cpu"), ("peak resident", "peak")]
+FIELDS = ("seconds", "cpu", "peak")
 
 
 class Launched:
@@ -325,22 +327,14 @@ class Bench:
         return lines
 
 
-def parse():
-    options = common.parser(__doc__, 3, "PROGRAM")
-    options.add_argument("--list", action="store_true", help="say what the programs do, and end")
-    arguments = options.parse_args()
-    arguments.names = common.select(list(PROGRAMS), arguments.only, options)
-    return arguments
-
-
 def measure(arguments):
-    """(allocators, runs, failures) of new measurements, or None where there can be none."""
-    names, failures = available(arguments.names)
+    """(allocators, runs, failures) of new measurements."""
+    names, failures = available(arguments.cases)
     for line in failures:
         say(line)
+    if not names:
+        raise Failed("nothing to measure")
     allocators = common.choose(arguments.peer)
-    if not names or common.OURS not in allocators:
-        return None
     with tempfile.TemporaryDirectory(prefix="libcalloc-programs-") as folder:
         bench = Bench(Path(folder))
         names, unprepared = bench.prepare(names)
@@ -349,15 +343,11 @@ def measure(arguments):
 
 
 def main():
-    arguments = parse()
-    if arguments.list:
-        for name in arguments.names:
-            print(f"{name:<13}{PROGRAMS[name].about}")
-        return 0
-    measured = common.load(arguments.kept, "programs") if arguments.kept else measure(arguments)
-    if measured is None:
-        say("nothing to measure")
-        return 2
+    parser = options.parser(__doc__, 3, "PROGRAM",
+                            ("list", "only", "peer", "json", "svg", "from"))
+    arguments = parser.parse(
+        "programs", lambda: {name: program.about for name, program in PROGRAMS.items()}, FIELDS)
+    measured = arguments.kept or measure(arguments)
     return common.report("programs", arguments, *measured, COLUMNS,
                          [("peak resident, MiB", "peak", lambda value: f"{value / 1024:.1f}"),
                           ("seconds", "seconds", "{:.3f}".format)],

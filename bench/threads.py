@@ -23,20 +23,20 @@ import json
 import sys
 
 import common
+import options
 import plot
+from figures import medians, ratios
 
 COUNTS = (1, 2, 4, 16, 64, 256, 1024, 4096)
 COLUMNS = [("time", "seconds"), ("active memory", "active"), ("idle memory", "idle")]
+FIELDS = ("seconds", "held", "active", "idle")
 
 
 def main():
-    options = common.parser(__doc__, 3, "THREADS")
-    options.add_argument("--operations", metavar="NUMBER", type=common.positive, default=4_000_000,
-                         help="operations of all threads together (4,000,000)")
-    options.add_argument("--rest", metavar="MILLISECONDS", type=common.positive, default=100,
-                         help="before memory is looked at (100)")
-    arguments = options.parse_args()
-    counts = common.select([str(count) for count in COUNTS], arguments.only, options)
+    parser = options.parser(__doc__, 3, "THREADS")
+    parser.add_number("operations", 4_000_000, "operations of all threads together")
+    parser.add_number("rest", 100, "before memory is looked at", "MILLISECONDS")
+    arguments = parser.parse("threads", lambda: dict.fromkeys(map(str, COUNTS)), FIELDS)
 
     def run(_, library, count):
         given = [count, arguments.operations, arguments.rest]
@@ -48,16 +48,14 @@ def main():
                    for state in ("active", "idle")}}
 
     if arguments.kept:
-        allocators, runs, failures = common.load(arguments.kept, "threads")
+        allocators, runs, failures = arguments.kept
     else:
         program = common.build("threads", "threads.c")
         allocators = common.choose(arguments.peer)
-        if common.OURS not in allocators:
-            return 2
-        runs, failures = common.measure(allocators, counts, arguments.rounds, run)
+        runs, failures = common.measure(allocators, arguments.cases, arguments.rounds, run)
     if arguments.json:
         common.save(arguments.json, "threads", arguments, allocators, runs, failures)
-    figures = common.medians(runs)
+    figures = medians(runs)
     for heading, name, cell in (("seconds", "seconds", "{:.3f}".format),
                                 ("active, KiB per thread", "active", "{:.1f}".format),
                                 ("of which asked for", "held", "{:.1f}".format),
@@ -73,7 +71,7 @@ def main():
                         list(allocators),
                         [("seconds, ratio to glibc", {
                             int(count): row
-                            for count, row in common.ratios(figures, "seconds").items()}),
+                            for count, row in ratios(figures, "seconds").items()}),
                          ("active: resident KiB per thread", values("active")),
                          ("idle: resident KiB per thread", values("idle"))], "threads")
     return common.finish(failures)
