@@ -8,6 +8,7 @@
 #include "hooks.h"
 #include "large.h"
 #include "message.h"
+#include "place.h"
 #include "span.h"
 
 /* Growing over free neighbours makes all frees of the page take the slow path, so realloc does it
@@ -15,8 +16,9 @@
 #define MERGE_MIN    256
 #define MERGE_ALWAYS 1024
 /* Blocks over 128 KiB that cannot grow in place are copied below this, and above it their pages are
- * moved, so that there are never two of them. */
-#define MOVE_PAGES_MIN ((size_t)256 << 10)
+ * moved, so that there are never two of them; each is a mapping of the kernel's then. */
+#define MOVE_PAGES_MIN ((size_t)1 << 20)
+#define PIECE_GRANULES 16
 /* Bytes that are copied without memcpy, whose call and choice of a way cost more than they save. */
 #define COPY_MAX 1024
 
@@ -436,6 +438,14 @@ CAL_NOINLINE void *cal__block_copy_or(void *block, size_t size, struct cal__page
                                     : copy_refilled(block, size, page, slow, roomy, length);
 }
 
+/* Few enough mappings of the kernel's that a move costs less than a copy, and makes no more of them. */
+static bool in_few_pieces(const struct cal__page *page)
+{
+    size_t granules = cal__page_granules(page);
+    return cal__place_may_scatter() &&
+           cal__place_pieces(cal__page_start(page), granules) <= 1 + granules / PIECE_GRANULES;
+}
+
 void *cal__block_reallocate(void *block, size_t size)
 {
     struct cal__page *page = page_of(block, "invalid realloc");
@@ -443,8 +453,9 @@ void *cal__block_reallocate(void *block, size_t size)
     int error = should_move(page, size, usable) ? -EBUSY : resize(page, block, size);
     if (error == 0)
         return block;
-    if (page->kind != CAL_PAGE_SLAB && usable >= MOVE_PAGES_MIN && error == -ENOMEM &&
-        size <= CAL_REQUEST_MAX) {
+    bool by_pages = page->kind == CAL_PAGE_HUGE ||
+                    (page->kind == CAL_PAGE_RUN && usable >= MOVE_PAGES_MIN && in_few_pieces(page));
+    if (by_pages && error == -ENOMEM && size <= CAL_REQUEST_MAX) {
         void *moved = move_mapping(page, block, size);
         if (moved != NULL)
             return moved;

@@ -28,6 +28,10 @@ void cal__page_set_carved(struct cal__page *page, uint32_t blocks)
     atomic_store_explicit(&page->carved, (uint16_t)blocks, memory_order_relaxed);
     uint64_t limit = cal__start_limit(page->block_size, page->factor, blocks);
     atomic_store_explicit(&page->limit, limit, memory_order_relaxed);
+    /* To the nearest granule. */
+    size_t granules = (blocks * (size_t)page->block_size + CAL_GRANULE / 2) >> CAL_GRANULE_SHIFT;
+    if (CAL_UNLIKELY(granules > page->touched))
+        cal__span_touch(page, granules);
 }
 
 /* Lists. Partial pages form a queue, so that a page gathers frees while it waits. */
@@ -163,10 +167,6 @@ static void *carve(struct cal__heap *heap, struct cal__page *page, bool *zeroed)
         count = count < left ? count : left;
     }
     cal__page_set_carved(page, carved + count);
-    /* To the nearest granule. */
-    size_t granules = ((carved + count) * size + CAL_GRANULE / 2) >> CAL_GRANULE_SHIFT;
-    if (CAL_UNLIKELY(granules > page->touched))
-        cal__span_touch(page, granules);
     page->countdown += count;
     heap->taken[page->size_class] += count;
     *zeroed = page->zeroed;

@@ -2,11 +2,13 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <time.h>
 
 #include "annotate.h"
+#include "message.h"
 
 /* Of Linux 5.14, and of C libraries since; older kernels answer EINVAL. */
 #ifndef MADV_POPULATE_WRITE
@@ -72,6 +74,66 @@ static int system_purge(void *address, size_t length)
     return madvise(address, length, MADV_DONTNEED) == 0 ? 0 : -errno;
 }
 
+static bool is_mapped(char *page)
+{
+    unsigned char resident;
+    return mincore(page, 1, &resident) == 0;
+}
+
+/* Bytes from the first page that is mapped to the end, where nothing is mapped before it. */
+static size_t mapped_end(char *address, size_t length)
+{
+    size_t page = cal__os_page_size();
+    size_t low = 0;
+    size_t high = length / page;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (is_mapped(address + middle * page))
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return length - low * page;
+}
+
+static bool map_here(void *address, size_t length)
+{
+    void *mapped = mmap(address, length, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    /* Before 4.17 the flag is not known, and the address a hint. */
+    if (mapped != MAP_FAILED && mapped != address)
+        munmap(mapped, length);
+    return mapped == address;
+}
+
+/* The start of a range was moved before the kernel gave up. */
+static void move_back(void *moved, void *address, size_t length)
+{
+    if (mremap(moved, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, address) == address)
+        return;
+    if (!map_here(address, length))
+        cal__fatal("the kernel moved memory and does not move it back", address);
+    memcpy(address, moved, length);
+}
+
+/* Kernels before 6.17 unmap the destination before they look whether they can move, later ones a part
+ * of it: puts back what is missing. */
+static void map_missing(char *address, size_t length)
+{
+    unsigned char resident[256];
+    size_t page = cal__os_page_size();
+    if (map_here(address, length))
+        return;
+    for (size_t done = 0; done < length;) {
+        size_t pages = cal__min((length - done) / page, sizeof resident);
+        if (mincore(address + done, pages * page, resident) != 0)
+            for (size_t i = 0; i < pages; i++)
+                if (!is_mapped(address + done + i * page))
+                    map_here(address + done + i * page, page);
+        done += pages * page;
+    }
+}
+
 static int system_remap(void *address, size_t old_length, size_t new_length, void *destination)
 {
     void *result = destination == NULL ? mremap(address, old_length, new_length, 0)
@@ -80,11 +142,13 @@ static int system_remap(void *address, size_t old_length, size_t new_length, voi
     if (result != MAP_FAILED)
         return 0;
     int error = errno;
-    /* Kernels before 6.17 unmap the destination before they look whether they can move: put it back,
-     * unless it is still there. */
-    if (destination != NULL)
-        mmap(destination, new_length, PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    if (destination != NULL) {
+        /* Kernels from 6.17 on move mapping by mapping and stop at one that they refuse. */
+        size_t moved = old_length - mapped_end(address, old_length);
+        if (moved != 0)
+            move_back(destination, address, moved);
+        map_missing(destination, new_length);
+    }
     return -error;
 }
 
@@ -157,6 +221,17 @@ bool cal__os_purge(void *address, size_t size)
     bool done = cal__os_source()->purge(address, size) == 0;
     errno = saved;
     return done;
+}
+
+bool cal__os_renew(void *address, size_t size)
+{
+    if (cal__os_source() != &system_source)
+        return false;
+    int saved = errno;
+    void *mapped =
+        mmap(address, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    errno = saved;
+    return mapped == address;
 }
 
 /* Only what the kernel itself mapped: a source of an add-on has its own mind about pages. */

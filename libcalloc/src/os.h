@@ -16,6 +16,9 @@ void *cal__os_map(size_t size, size_t alignment, void *hint);
 bool cal__os_unmap(void *address, size_t size);
 /* True: physical memory given back, and the range reads as zeros. */
 bool cal__os_purge(void *address, size_t size);
+/* The same by mapping it anew, all as one mapping of the kernel's. False and unchanged where there is
+ * another source of memory, or when refused. */
+bool cal__os_renew(void *address, size_t size);
 /* Asks for pages of 2 MiB, where the kernel has some; it need not answer. */
 void cal__os_advise_huge(void *address, size_t size);
 /* Gives the range its pages now: 0 or a negative errno. Only -ENOMEM says that there are not enough;

@@ -199,9 +199,63 @@ static size_t up_to_seam(uint64_t first, size_t limit)
     return granules;
 }
 
-size_t cal__place_move(void *address, size_t granules, void *destination)
+bool cal__place_unmap_hole(void *address, size_t granules)
+{
+    if (!cal__place_unmap(address, granules))
+        return false;
+    uint64_t first = (uintptr_t)address >> CAL_GRANULE_SHIFT;
+    cal__lock_acquire(&lock);
+    add_seam(first);
+    add_seam(first + granules);
+    cal__lock_release(&lock);
+    return true;
+}
+
+size_t cal__place_pieces(const void *address, size_t granules)
+{
+    uint64_t first = (uintptr_t)address >> CAL_GRANULE_SHIFT;
+    size_t pieces = 1;
+    cal__lock_acquire(&lock);
+    for (size_t i = 1; i < granules && seam_count != 0; i++)
+        pieces += is_seam(first + i);
+    cal__lock_release(&lock);
+    return pieces;
+}
+
+bool cal__place_purge(void *address, size_t granules)
+{
+    size_t size = granules << CAL_GRANULE_SHIFT;
+    /* What is for huge pages would not be any more. */
+    bool renew = cal__options.huge_pages == 0 && cal__place_pieces(address, granules) > 1;
+    if (!renew || !cal__os_renew(address, size))
+        return cal__os_purge(address, size);
+    uint64_t first = (uintptr_t)address >> CAL_GRANULE_SHIFT;
+    cal__lock_acquire(&lock);
+    clear_seams(first + 1, first + granules);
+    cal__lock_release(&lock);
+    return true;
+}
+
+/* Where pages were moved away from. */
+static bool map_again(char *address, size_t granules)
+{
+    void *mapped = cal__os_map(granules << CAL_GRANULE_SHIFT, CAL_GRANULE, address);
+    if (mapped == address) {
+        uint64_t first = (uintptr_t)address >> CAL_GRANULE_SHIFT;
+        cal__lock_acquire(&lock);
+        clear_seams(first + 1, first + granules);
+        cal__lock_release(&lock);
+        return true;
+    }
+    if (mapped != NULL)
+        cal__os_unmap(mapped, granules << CAL_GRANULE_SHIFT);
+    return false;
+}
+
+size_t cal__place_move(void *address, size_t granules, void *destination, size_t *mapped)
 {
     size_t done = 0;
+    *mapped = 0;
     while (done < granules) {
         char *from = (char *)address + (done << CAL_GRANULE_SHIFT);
         char *to = (char *)destination + (done << CAL_GRANULE_SHIFT);
@@ -217,7 +271,10 @@ size_t cal__place_move(void *address, size_t granules, void *destination)
         cal__lock_release(&lock);
         if (!moved)
             break;
-        unmapped(from, part);
+        if (*mapped == done && map_again(from, part))
+            *mapped += part;
+        else
+            unmapped(from, part);
         done += part;
     }
     return done;

@@ -20,12 +20,22 @@
 void *cal__place_map(size_t granules, size_t alignment);
 /* Back to the kernel; false when it refuses, and then it is still mapped. */
 bool cal__place_unmap(void *address, size_t granules);
+/* The same for a range that leaves a small hole, which splits a mapping; they are counted. */
+bool cal__place_unmap_hole(void *address, size_t granules);
 /* Moves pages to DESTINATION, GRANULES mapped granules that nobody has written to: it is their
- * addresses that change, nothing is copied. Returns how many granules moved, from the start; they
- * are not mapped at the old address any more. The others are as they were on both sides. */
-size_t cal__place_move(void *address, size_t granules, void *destination);
-/* False when moving has left so many mappings that it should only be done for what it is needed
- * for, because the kernel limits their number; or when the kernel refused to move lately. */
+ * addresses that change, nothing is copied. Returns how many granules moved, from the start; the others
+ * are as they were on both sides. At the old address the first *MAPPED of those that moved are mapped
+ * anew and read as zeros, so that moving leaves no holes that nothing fits; the kernel may have refused
+ * that for others. */
+size_t cal__place_move(void *address, size_t granules, void *destination, size_t *mapped);
+/* How many mappings of the kernel's the range is, as far as moves made them: so many calls it takes to
+ * move it, and so many mappings it is afterwards. */
+size_t cal__place_pieces(const void *address, size_t granules);
+/* Gives the physical memory of a range back; what was moved there becomes one mapping again. False when
+ * refused: then it is unchanged. */
+bool cal__place_purge(void *address, size_t granules);
+/* False when there are so many mappings that no more should be made but where there is no other way,
+ * because the kernel limits their number; or when the kernel refused to move lately. */
 bool cal__place_may_scatter(void);
 
 /* For fork. */

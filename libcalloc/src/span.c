@@ -21,7 +21,9 @@
 #define RETAINED_SHARE 16
 /* To move a run of any length costs about as much as the page faults of half a granule, but each is
  * a mapping of the kernel's from then on: no shorter ones, and no more of them for one block. */
-#define PART_MIN  ((size_t)2)
+#define PART_MIN ((size_t)2)
+/* Nor what moving has left in pieces shorter than this on average. */
+#define PIECE_MIN ((size_t)2)
 #define PARTS_MAX 64
 /* Where only the limit asks for it, so much is moved at once. */
 #define MOVE_MIN ((size_t)32)
@@ -101,6 +103,16 @@ static bool grow(size_t granules, size_t alignment)
 
 enum purge_mode { purge_expired, purge_excess, purge_dirty, unmap_everything };
 
+/* Clean memory costs nothing but addresses and, where it lies between others, mappings of the kernel's:
+ * what is beyond this share of what is in use, and some, is unmapped where it is long. */
+#define CLEAN_SHARE 2
+
+static size_t clean_excess(void)
+{
+    size_t enough = in_use / CLEAN_SHARE + SEGMENT_MAX;
+    return cal__runs_clean.granules - cal__min(cal__runs_clean.granules, enough);
+}
+
 /* What may be in use and retained together. */
 static size_t limit(void)
 {
@@ -121,11 +133,44 @@ static size_t excess(void)
     return cal__max(both - cal__min(both, limit()), above_option());
 }
 
+static bool worth_unmapping(const struct cal__page *run, enum purge_mode mode)
+{
+    size_t granules = cal__page_granules(run);
+    bool in_the_way = mode == unmap_everything || (mode <= purge_excess && run->zeroed);
+    return granules >= SEGMENT || (in_the_way && cal__place_may_scatter());
+}
+
+/* A run that was taken out is about to be unmapped: what would be left alone between holes goes too. */
+static void take_clean_neighbours(struct cal__page *run)
+{
+    uint64_t first = cal__page_first(run);
+    uint64_t end = first + cal__page_granules(run);
+    struct cal__page *neighbours[2] = {cal__map_find(first - 1), cal__map_find(end)};
+    for (int i = 0; i < 2; i++) {
+        struct cal__page *neighbour = neighbours[i];
+        if (neighbour == NULL || neighbour->kind != CAL_PAGE_FREE || !neighbour->zeroed)
+            continue;
+        cal__runs_remove(neighbour);
+        first = cal__min(first, cal__page_first(neighbour));
+        end = cal__max(end, cal__page_first(neighbour) + cal__page_granules(neighbour));
+        cal__page_delete(neighbour);
+    }
+    cal__page_set_range(run, first, end - first);
+}
+
 /* Takes the next run to give back out of the sets, so that the system call is made without the
  * lock; nobody else can reach the run then. */
 static struct cal__page *purge_next(enum purge_mode mode, uint64_t now)
 {
-    struct cal__page *run = cal__runs_oldest();
+    struct cal__page *run = NULL;
+    if (mode <= purge_excess && clean_excess() != 0) {
+        run = cal__runs_long(&cal__runs_clean);
+        if (worth_unmapping(run, mode)) {
+            cal__runs_remove(run);
+            return run;
+        }
+    }
+    run = cal__runs_oldest();
     if (run != NULL && (mode == purge_excess || (mode == purge_expired && run->expiry > now))) {
         size_t above = mode == purge_excess ? excess() : above_option();
         if (above == 0)
@@ -137,7 +182,7 @@ static struct cal__page *purge_next(enum purge_mode mode, uint64_t now)
      * refused there is nothing more to do. */
     if (run == NULL && mode >= purge_dirty) {
         run = cal__runs_long(&cal__runs_clean);
-        if (run != NULL && mode == purge_dirty && cal__page_granules(run) < SEGMENT)
+        if (run != NULL && !worth_unmapping(run, mode))
             run = NULL;
     }
     if (run == NULL && mode >= purge_dirty)
@@ -154,17 +199,19 @@ static bool purge(enum purge_mode mode)
     for (unsigned i = 0; mode > purge_excess || i < PURGE_RUNS; i++) {
         cal__lock_acquire(&lock);
         struct cal__page *run = purge_next(mode, now);
+        if (run != NULL && worth_unmapping(run, mode))
+            take_clean_neighbours(run);
         cal__lock_release(&lock);
         if (run == NULL)
             return any;
         size_t granules = cal__page_granules(run);
-        size_t bytes = granules << CAL_GRANULE_SHIFT;
         void *address = cal__page_start(run);
         bool last_try = mode == purge_excess || !cal__runs_queued(run);
         /* Under AddressSanitizer segments stay, or the guards before them would be left over. */
-        bool unmapped = (mode == unmap_everything || granules >= SEGMENT) &&
-                        cal__annotating != CAL_ANNOTATE_ASAN && cal__place_unmap(address, granules);
-        bool purged = !unmapped && !run->zeroed && cal__os_purge(address, bytes);
+        bool unmapped =
+            worth_unmapping(run, mode) && cal__annotating != CAL_ANNOTATE_ASAN &&
+            (granules >= SEGMENT ? cal__place_unmap : cal__place_unmap_hole)(address, granules);
+        bool purged = !unmapped && !run->zeroed && cal__place_purge(address, granules);
         cal__lock_acquire(&lock);
         if (unmapped) {
             segment_granules -= granules;
@@ -184,18 +231,22 @@ static bool purge(enum purge_mode mode)
     return any;
 }
 
-static struct cal__page *allocate_locked(size_t granules, size_t alignment, bool zeroed)
+/* Which memory a page is to have. */
+enum preference { prefer_dirty, prefer_clean, insist_on_clean };
+
+static struct cal__page *allocate_locked(size_t granules, size_t alignment,
+                                         enum preference preference)
 {
-    const struct cal__run_set *sets[2] = {zeroed ? &cal__runs_clean : &cal__runs_dirty,
-                                          zeroed ? &cal__runs_dirty : &cal__runs_clean};
-    for (int i = 0; i < 2; i++) {
-        struct cal__page *run = cal__runs_find(sets[i], granules, alignment);
-        if (run != NULL)
-            return cal__runs_cut(run, granules, alignment);
-    }
-    if (!grow(granules, alignment))
-        return NULL;
-    struct cal__page *run = cal__runs_find(&cal__runs_clean, granules, alignment);
+    bool dirty_first = preference == prefer_dirty;
+    struct cal__page *run =
+        cal__runs_find(dirty_first ? &cal__runs_dirty : &cal__runs_clean, granules, alignment);
+    if (run == NULL && preference != insist_on_clean)
+        run =
+            cal__runs_find(dirty_first ? &cal__runs_clean : &cal__runs_dirty, granules, alignment);
+    if (run == NULL && grow(granules, alignment))
+        run = cal__runs_find(&cal__runs_clean, granules, alignment);
+    if (run == NULL && preference == insist_on_clean)
+        run = cal__runs_find(&cal__runs_dirty, granules, alignment);
     return run == NULL ? NULL : cal__runs_cut(run, granules, alignment);
 }
 
@@ -237,20 +288,32 @@ static struct cal__page *parts_take(size_t granules)
     return parts;
 }
 
-/* A run that was taken out has lost its first MOVED granules; what is left is dirty still. */
-static void part_done(struct cal__page *part, size_t moved)
+static void insert_rest(struct cal__page *run, uint64_t first, size_t granules, bool clean)
 {
+    run->zeroed = clean;
+    run->list = CAL_LIST_NONE;
+    run->expiry = cal__os_milliseconds() + cal__options.purge_delay;
+    cal__page_set_range(run, first, granules);
+    cal__runs_insert(run);
+}
+
+/* A run that was taken out has lost its first MOVED granules, of which the first MAPPED are mapped anew;
+ * what is left is dirty still. */
+static void part_done(struct cal__page *part, size_t moved, size_t mapped)
+{
+    uint64_t first = cal__page_first(part);
     size_t left = cal__page_granules(part) - moved;
-    segment_granules -= moved;
-    if (left != 0) {
-        part->zeroed = false;
-        part->list = CAL_LIST_NONE;
-        part->expiry = cal__os_milliseconds() + cal__options.purge_delay;
-        cal__page_set_range(part, cal__page_first(part) + moved, left);
-        cal__runs_insert(part);
-    } else {
+    struct cal__page *rest = left != 0 && mapped != 0 ? cal__page_new() : NULL;
+    if (left != 0 && mapped != 0 && rest == NULL &&
+        cal__place_unmap((void *)(first << CAL_GRANULE_SHIFT), mapped))
+        mapped = 0;
+    segment_granules -= moved - mapped;
+    if (left != 0 && (mapped == 0 || rest != NULL))
+        insert_rest(rest != NULL ? rest : part, first + moved, left, false);
+    if (mapped != 0)
+        insert_rest(part, first, mapped, true);
+    else if (left == 0)
         cal__page_delete(part);
-    }
 }
 
 /* Moves retained pages under the GRANULES granules from FIRST on, which are clean and in nobody's
@@ -269,11 +332,15 @@ static size_t back(uint64_t first, size_t granules)
         parts = part->next;
         size_t length = cal__page_granules(part);
         void *destination = (void *)((first + backed) << CAL_GRANULE_SHIFT);
-        size_t moved = refused ? 0 : cal__place_move(cal__page_start(part), length, destination);
-        refused = moved != length;
+        size_t mapped = 0;
+        bool whole = cal__place_pieces(cal__page_start(part), length) <= 1 + length / PIECE_MIN;
+        size_t moved = refused || !whole
+                           ? 0
+                           : cal__place_move(cal__page_start(part), length, destination, &mapped);
+        refused |= whole && moved != length;
         backed += moved;
         cal__lock_acquire(&lock);
-        part_done(part, moved);
+        part_done(part, moved, mapped);
         cal__lock_release(&lock);
     }
     return backed;
@@ -285,7 +352,8 @@ static size_t back(uint64_t first, size_t granules)
  * False when memory is wanted now and there is none. */
 static bool prepare(size_t whole, uint64_t first, size_t granules, bool zero)
 {
-    size_t wanted = granules;
+    /* Zeros would have to be written, also where the program never looks. */
+    size_t wanted = zero && whole > CAL_RUN_MAX >> CAL_GRANULE_SHIFT ? 0 : granules;
     if (whole <= CAL_RUN_MAX >> CAL_GRANULE_SHIFT) {
         cal__lock_acquire(&lock);
         size_t above = excess();
@@ -310,9 +378,14 @@ struct cal__page *cal__span_allocate(size_t granules, size_t alignment, enum cal
     bool large = kind != CAL_PAGE_SLAB;
     if (CAL_UNLIKELY(cal__options.huge_pages != 0) && granules >= CAL_HUGE_GRANULES)
         alignment = cal__max(alignment, CAL_HUGE_GRANULES);
-    /* Zeros cost less to write than new pages, which something retained would have to go for. */
     bool above = large && in_use + granules + cal__runs_dirty.granules > limit();
-    struct cal__page *page = allocate_locked(granules, alignment, zeroed && !above);
+    /* Zeros cost less to write than new pages, which something retained would have to go for; but not in
+     * a long block, of which a program may use little. */
+    enum preference preference = !zeroed                                       ? prefer_dirty
+                                 : granules > CAL_RUN_MAX >> CAL_GRANULE_SHIFT ? insist_on_clean
+                                 : above                                       ? prefer_dirty
+                                                                               : prefer_clean;
+    struct cal__page *page = allocate_locked(granules, alignment, preference);
     bool ready = true;
     if (page != NULL) {
         page_reset(page, kind);
@@ -461,12 +534,13 @@ bool cal__span_move(struct cal__page *page, size_t granules)
         return false;
     bool done = prepare(granules, cal__page_first(other) + old, granules - old, false);
     size_t moved = 0;
+    size_t mapped = 0;
     if (done) {
         /* The map lets go of the old address before the kernel can give it to somebody else. */
         cal__lock_acquire(&lock);
         swap_ranges(page, other);
         cal__lock_release(&lock);
-        moved = cal__place_move(cal__page_start(other), old, cal__page_start(page));
+        moved = cal__place_move(cal__page_start(other), old, cal__page_start(page), &mapped);
         done = moved != 0;
     }
     size_t left = (old - moved) << CAL_GRANULE_SHIFT;
@@ -479,7 +553,7 @@ bool cal__span_move(struct cal__page *page, size_t granules)
             swap_ranges(page, other);
         count(page, old - granules);
     }
-    part_done(other, moved);
+    part_done(other, moved, mapped);
     cal__lock_release(&lock);
     return done;
 }

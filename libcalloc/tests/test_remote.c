@@ -391,6 +391,99 @@ static void merged_blocks_count_all_their_slots(void **state)
     }
 }
 
+/* Pages of two owners can have the same origin: their keys differ by as much as their starts. Twelve
+ * threads in turn leave some such pages that also share a chain of the table. */
+enum { OWNERS = 12, ROUNDS = 20, ROUND = 8192 };
+static void **owned[OWNERS];
+static pthread_barrier_t turn;
+
+static void *own(void *argument)
+{
+    size_t self = (size_t)argument;
+    get_heap();
+    for (size_t i = 0; i < OWNERS * ROUNDS; i++) {
+        for (size_t j = 0; i % OWNERS == self && j < ROUND; j++)
+            owned[self][i / OWNERS * ROUND + j] = malloc(SIZE);
+        pthread_barrier_wait(&turn);
+    }
+    pthread_barrier_wait(&turn);
+    return NULL;
+}
+
+static struct cal__page *page_of(const void *block)
+{
+    struct cal__page *page = cal__map_find(cal__granule_of(block));
+    require(page != NULL);
+    return page;
+}
+
+/* Frees blocks of two such pages in turn; true when there were some. */
+static bool free_where_origins_meet(void **first, void **second)
+{
+    for (size_t i = 2000; i + 4 < ROUNDS * ROUND; i += 512) {
+        if (first[i] == NULL || first[i + 3] == NULL)
+            continue;
+        const struct cal__page *one = page_of(first[i]);
+        if (page_of(first[i + 3]) != one)
+            continue;
+        for (size_t j = 2000; j < ROUNDS * ROUND; j += 512) {
+            if (second[j] == NULL)
+                continue;
+            const struct cal__page *other = page_of(second[j]);
+            if (other->origin != one->origin || other == one ||
+                cal__gather_place(cal__page_first(other)) !=
+                    cal__gather_place(cal__page_first(one)))
+                continue;
+            for (size_t k = 0; k < 3; k++)
+                free(first[i + k]);
+            free(second[j]);
+            free(first[i + 3]);
+            /* The links of what is gathered stay in the page. */
+            for (void *block = cal__gather_first(cal__thread_heap, one); block != NULL;
+                 block = cal__block_next(block))
+                assert_ptr_equal(page_of(block), one);
+            memset(&first[i], 0, 4 * sizeof *first);
+            second[j] = NULL;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void a_chain_is_of_one_page_though_origins_meet(void **state)
+{
+    if (annotated)
+        return;
+    pthread_t threads[OWNERS];
+    pthread_barrier_init(&turn, NULL, OWNERS + 1);
+    for (size_t i = 0; i < OWNERS; i++) {
+        owned[i] = calloc(ROUNDS * ROUND, sizeof(void *));
+        assert_non_null(owned[i]);
+        start_thread(&threads[i], own, (void *)i);
+    }
+    for (size_t i = 0; i < OWNERS * ROUNDS; i++)
+        pthread_barrier_wait(&turn);
+    /* So that this thread gathers. */
+    for (size_t i = 0; i < 100; i++) {
+        free(owned[5][i]);
+        owned[5][i] = NULL;
+    }
+    bool met = false;
+    for (size_t i = 0; i < OWNERS; i++)
+        for (size_t j = 0; j < OWNERS; j++)
+            met |= i != j && free_where_origins_meet(owned[i], owned[j]);
+    if (!met)
+        print_message("no two pages met: nothing was tried\n");
+    pthread_barrier_wait(&turn);
+    for (size_t i = 0; i < OWNERS; i++) {
+        join_thread(threads[i]);
+        for (size_t j = 0; j < ROUNDS * ROUND; j++)
+            free(owned[i][j]);
+        free(owned[i]);
+    }
+    pthread_barrier_destroy(&turn);
+}
+
 int main(void)
 {
 #define helped(test) cmocka_unit_test_setup_teardown(test, start_helper, stop_helper)
@@ -405,6 +498,7 @@ int main(void)
         helped(a_forked_child_has_what_others_gathered),
         helped(many_pages_at_a_time),
         helped(merged_blocks_count_all_their_slots),
+        cmocka_unit_test(a_chain_is_of_one_page_though_origins_meet),
     };
     annotated = test_is_annotated();
     return cmocka_run_group_tests(tests, NULL, NULL);

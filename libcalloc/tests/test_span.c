@@ -378,7 +378,8 @@ static void what_was_moved_can_be_moved_again(void **state)
         long before = faults();
         assert_true(cal__span_move(page, granules));
         assert_ptr_not_equal(cal__page_start(page), start);
-        assert_null(cal__map_find(cal__granule_of(start)));
+        const struct cal__page *there = cal__map_find(cal__granule_of(start));
+        assert_true(there == NULL || there->kind == CAL_PAGE_FREE);
         assert_ptr_equal(cal__map_find(cal__granule_of(cal__page_start(page))), page);
         assert_int_equal(cal__page_granules(page), granules);
         assert_true(is_filled(cal__page_start(page), old * CAL_GRANULE, 5));
