@@ -65,13 +65,24 @@ static bool parse_value(const struct option *option, const char *text, size_t le
     return true;
 }
 
-static void warn_about(const char *what, const char *item, size_t length)
+/* OPTION is what was meant, or NULL. */
+static void warn_about(const char *what, const char *item, size_t length,
+                       const struct option *option)
 {
     struct cal__text text = {.length = 0};
     cal__text_string(&text, what);
     cal__text_string(&text, " '");
     cal__text_bytes(&text, item, cal__min(length, 80));
     cal__text_string(&text, "' in CALLOC_OPTIONS, ignored");
+    if (option != NULL) {
+        cal__text_string(&text, " (");
+        cal__text_decimal(&text, option->minimum);
+        cal__text_string(&text, " to ");
+        cal__text_decimal(&text, option->maximum);
+        cal__text_string(&text, option->type == type_bytes ? ", or with K, M or G)" : ")");
+    } else {
+        cal__text_string(&text, " (calloc-options(7) lists them)");
+    }
     text.bytes[text.length] = '\0';
     cal__warn(text.bytes, NULL);
 }
@@ -86,12 +97,12 @@ static void parse_item(const char *item, size_t length)
             continue;
         uint64_t value;
         if (equals == NULL || !parse_value(option, equals + 1, length - name_length - 1, &value))
-            warn_about("bad value", item, length);
+            warn_about("bad value", item, length, option);
         else
             memcpy((char *)&cal__options + option->offset, &value, sizeof value);
         return;
     }
-    warn_about("unknown option", item, length);
+    warn_about("unknown option", item, length, NULL);
 }
 
 void cal__options_parse(const char *text)

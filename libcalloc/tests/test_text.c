@@ -141,11 +141,12 @@ struct range {
     const char *name;
     uint64_t standard, minimum, maximum;
     size_t offset;
+    const char *type;
 };
 
 static const struct range ranges[] = {
 #define OPTION(name, type, standard, minimum, maximum, help) \
-    {#name, standard, minimum, maximum, offsetof(struct cal__options, name)},
+    {#name, standard, minimum, maximum, offsetof(struct cal__options, name), #type},
 #include "options.def"
 #undef OPTION
 };
@@ -156,6 +157,17 @@ static uint64_t value_of(const struct cal__options *options, const struct range 
     uint64_t value;
     memcpy(&value, (const char *)options + range->offset, sizeof value);
     return value;
+}
+
+/* The warning of a bad value says what would be right. */
+static void warn_of(char *warning, size_t size, const char *item)
+{
+    for (size_t i = 0; i < OPTIONS; i++)
+        if (strncmp(item, ranges[i].name, strlen(ranges[i].name)) == 0)
+            snprintf(warning, size,
+                     "libcalloc: bad value '%s' in CALLOC_OPTIONS, ignored (%lu to %lu%s)\n", item,
+                     ranges[i].minimum, ranges[i].maximum,
+                     strcmp(ranges[i].type, "bytes") == 0 ? ", or with K, M or G" : "");
 }
 
 static void every_option_starts_with_its_default(void **state)
@@ -191,8 +203,7 @@ static void values_beyond_the_range_are_refused(void **state)
         char text[200];
         char warning[300];
         snprintf(text, sizeof text, "%s=%lu", ranges[i].name, ranges[i].maximum + 1);
-        snprintf(warning, sizeof warning, "libcalloc: bad value '%s' in CALLOC_OPTIONS, ignored\n",
-                 text);
+        warn_of(warning, sizeof warning, text);
         struct cal__options options = parse(text, warning);
         assert_int_equal(value_of(&options, &ranges[i]), ranges[i].standard);
     }
@@ -230,8 +241,7 @@ static void bad_values_are_one_warning_each(void **state)
                                       "purge_delay=18446744073709551616"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char warning[300];
-        snprintf(warning, sizeof warning, "libcalloc: bad value '%s' in CALLOC_OPTIONS, ignored\n",
-                 bad[i]);
+        warn_of(warning, sizeof warning, bad[i]);
         struct cal__options options = parse(bad[i], warning);
         for (size_t j = 0; j < OPTIONS; j++)
             assert_int_equal(value_of(&options, &ranges[j]), ranges[j].standard);
@@ -240,14 +250,18 @@ static void bad_values_are_one_warning_each(void **state)
 
 static void unknown_options_are_one_warning_each(void **state)
 {
-    parse("purge", "libcalloc: unknown option 'purge' in CALLOC_OPTIONS, ignored\n");
-    parse("purge_delays=1",
-          "libcalloc: unknown option 'purge_delays=1' in CALLOC_OPTIONS, ignored\n");
-    parse("=5", "libcalloc: unknown option '=5' in CALLOC_OPTIONS, ignored\n");
-    parse("PURGE_DELAY=1",
-          "libcalloc: unknown option 'PURGE_DELAY=1' in CALLOC_OPTIONS, ignored\n");
-    parse("x=1,y=2", "libcalloc: unknown option 'x=1' in CALLOC_OPTIONS, ignored\n"
-                     "libcalloc: unknown option 'y=2' in CALLOC_OPTIONS, ignored\n");
+    parse("purge", "libcalloc: unknown option 'purge' in CALLOC_OPTIONS, ignored "
+                   "(calloc-options(7) lists them)\n");
+    parse("purge_delays=1", "libcalloc: unknown option 'purge_delays=1' in CALLOC_OPTIONS, ignored "
+                            "(calloc-options(7) lists them)\n");
+    parse("=5", "libcalloc: unknown option '=5' in CALLOC_OPTIONS, ignored (calloc-options(7) "
+                "lists them)\n");
+    parse("PURGE_DELAY=1", "libcalloc: unknown option 'PURGE_DELAY=1' in CALLOC_OPTIONS, ignored "
+                           "(calloc-options(7) lists them)\n");
+    parse("x=1,y=2", "libcalloc: unknown option 'x=1' in CALLOC_OPTIONS, ignored "
+                     "(calloc-options(7) lists them)\n"
+                     "libcalloc: unknown option 'y=2' in CALLOC_OPTIONS, ignored "
+                     "(calloc-options(7) lists them)\n");
 }
 
 static void empty_items_are_nothing(void **state)
@@ -258,9 +272,9 @@ static void empty_items_are_nothing(void **state)
 
 static void good_items_beside_bad_ones_count(void **state)
 {
-    struct cal__options options =
-        parse("purge_delay=1,nonsense,retain=2M,purge_delay=3",
-              "libcalloc: unknown option 'nonsense' in CALLOC_OPTIONS, ignored\n");
+    struct cal__options options = parse("purge_delay=1,nonsense,retain=2M,purge_delay=3",
+                                        "libcalloc: unknown option 'nonsense' in CALLOC_OPTIONS, "
+                                        "ignored (calloc-options(7) lists them)\n");
     assert_int_equal(options.purge_delay, 3);
     assert_int_equal(options.retain, 2 << 20);
 }
@@ -271,7 +285,9 @@ static void long_items_are_cut_in_the_warning(void **state)
     memset(text, 'z', sizeof text - 1);
     char warning[300];
     snprintf(warning, sizeof warning,
-             "libcalloc: unknown option '%.80s' in CALLOC_OPTIONS, ignored\n", text);
+             "libcalloc: unknown option '%.80s' in CALLOC_OPTIONS, ignored (calloc-options(7) "
+             "lists them)\n",
+             text);
     parse(text, warning);
 }
 
