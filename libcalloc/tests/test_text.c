@@ -325,7 +325,8 @@ static void the_environment_is_read_before_the_first_allocation(void **state)
 {
     assert_int_equal(run_with("purge_delay=77", ""), 77);
     assert_int_equal(run_with("purge_delay=77,bad", "libcalloc: unknown option 'bad' in "
-                                                    "CALLOC_OPTIONS, ignored\n"),
+                                                    "CALLOC_OPTIONS, ignored "
+                                                    "(calloc-options(7) lists them)\n"),
                      77);
     assert_int_equal(run_with("", ""), 500 % 256);
 }
