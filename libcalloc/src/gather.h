@@ -1,8 +1,8 @@
 /* Frees of other threads' blocks, gathered by page, so that they go home many at a time.
  *
  * A chain holds blocks of one page. It is begun when two frees in a row met the page in its place of
- * the table, and is sent home when it is long enough, when another page takes its place, when its
- * thread next refills a list, and when the thread ends. Its blocks count as used in their page until
+ * the table, and is sent home when it is long enough, when another page takes its place, now and then
+ * when its thread refills a list (CAL_TICKS), and when the thread ends. Its blocks count as used in their page until
  * then, so the page cannot go away.
  *
  * A chain knows its page by where it is and by what its blocks are. `origin` is what the page had in its

@@ -74,7 +74,9 @@ CAL_INLINE size_t cal__class_granules(unsigned size_class)
  *
  * For r > 0 the product is at least M and wraps at no number below 2^47; for r = 0 it grows with q,
  * and below zero wraps to more than 2^64 - 2^48. So the answer is right for the difference of any two
- * addresses, and the question "another page?" needs no comparison of its own. */
+ * addresses, and the question "another page?" needs no comparison of its own. CAL_ORIGIN_NOBODY is
+ * further away: against it the answer is right for NULL and all multiples of 16, and a dozen numbers one
+ * or two above a multiple of 64 KiB pass in the classes of 64 and 128 KiB. */
 CAL_INLINE uint64_t cal__start_factor(size_t size)
 {
     return (0 - (uint64_t)size) / size + 2;
