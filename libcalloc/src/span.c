@@ -19,6 +19,7 @@
 #define PURGE_RUNS 64
 /* Free memory may come on top of the most that was ever in use by a share of that. */
 #define RETAINED_SHARE 16
+#define RUN_GRANULES   (CAL_RUN_MAX >> CAL_GRANULE_SHIFT)
 /* To move a run of any length costs about as much as the page faults of half a granule, but each is
  * a mapping of the kernel's from then on: no shorter ones, and no more of them for one block. */
 #define PART_MIN ((size_t)2)
@@ -353,8 +354,8 @@ static size_t back(uint64_t first, size_t granules)
 static bool prepare(size_t whole, uint64_t first, size_t granules, bool zero)
 {
     /* Zeros would have to be written, also where the program never looks. */
-    size_t wanted = zero && whole > CAL_RUN_MAX >> CAL_GRANULE_SHIFT ? 0 : granules;
-    if (whole <= CAL_RUN_MAX >> CAL_GRANULE_SHIFT) {
+    size_t wanted = zero && whole > RUN_GRANULES ? 0 : granules;
+    if (whole <= RUN_GRANULES) {
         cal__lock_acquire(&lock);
         size_t above = excess();
         cal__lock_release(&lock);
@@ -381,10 +382,10 @@ struct cal__page *cal__span_allocate(size_t granules, size_t alignment, enum cal
     bool above = large && in_use + granules + cal__runs_dirty.granules > limit();
     /* Zeros cost less to write than new pages, which something retained would have to go for; but not in
      * a long block, of which a program may use little. */
-    enum preference preference = !zeroed                                       ? prefer_dirty
-                                 : granules > CAL_RUN_MAX >> CAL_GRANULE_SHIFT ? insist_on_clean
-                                 : above                                       ? prefer_dirty
-                                                                               : prefer_clean;
+    enum preference preference = !zeroed                   ? prefer_dirty
+                                 : granules > RUN_GRANULES ? insist_on_clean
+                                 : above                   ? prefer_dirty
+                                                           : prefer_clean;
     struct cal__page *page = allocate_locked(granules, alignment, preference);
     bool ready = true;
     if (page != NULL) {
