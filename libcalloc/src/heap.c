@@ -9,8 +9,6 @@ __thread struct cal__heap *cal__thread_heap = &cal__heap_empty;
 __thread uint64_t cal__thread_key;
 _Atomic unsigned cal__heap_mode;
 
-/* Blocks cut at least at a time: the slow path is then a small part of their cost. */
-#define CARVE_BLOCKS 8
 /* A class with so many full pages will fill the next one too. */
 #define POPULATE_FULL 4
 /* What a class borrows of another, over time, before it starts a page of its own. */

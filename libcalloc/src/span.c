@@ -138,7 +138,9 @@ static bool worth_unmapping(const struct cal__page *run, enum purge_mode mode)
 {
     size_t granules = cal__page_granules(run);
     bool in_the_way = mode == unmap_everything || (mode <= purge_excess && run->zeroed);
-    return granules >= SEGMENT || (in_the_way && cal__place_may_scatter());
+    /* Under AddressSanitizer segments stay, or the guards before them would be left over. */
+    return cal__annotating != CAL_ANNOTATE_ASAN &&
+           (granules >= SEGMENT || (in_the_way && cal__place_may_scatter()));
 }
 
 /* A run that was taken out is about to be unmapped: what would be left alone between holes goes too. */
@@ -200,7 +202,8 @@ static bool purge(enum purge_mode mode)
     for (unsigned i = 0; mode > purge_excess || i < PURGE_RUNS; i++) {
         cal__lock_acquire(&lock);
         struct cal__page *run = purge_next(mode, now);
-        if (run != NULL && worth_unmapping(run, mode))
+        bool unmapping = run != NULL && worth_unmapping(run, mode);
+        if (unmapping)
             take_clean_neighbours(run);
         cal__lock_release(&lock);
         if (run == NULL)
@@ -208,9 +211,8 @@ static bool purge(enum purge_mode mode)
         size_t granules = cal__page_granules(run);
         void *address = cal__page_start(run);
         bool last_try = mode == purge_excess || !cal__runs_queued(run);
-        /* Under AddressSanitizer segments stay, or the guards before them would be left over. */
         bool unmapped =
-            worth_unmapping(run, mode) && cal__annotating != CAL_ANNOTATE_ASAN &&
+            unmapping &&
             (granules >= SEGMENT ? cal__place_unmap : cal__place_unmap_hole)(address, granules);
         bool purged = !unmapped && !run->zeroed && cal__place_purge(address, granules);
         cal__lock_acquire(&lock);
