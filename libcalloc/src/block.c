@@ -204,10 +204,19 @@ CAL_INLINE void *quick(size_t size)
     return cal__heap_quick(heap, size_class);
 }
 
+/* On its own, so that those who have a block keep no registers for it. */
+static CAL_NOINLINE void *borrow_or(size_t size, cal__allocate *slow)
+{
+    void *block = NULL;
+    if (size - 1 < CAL_SLAB_MAX)
+        block = cal__heap_borrow(cal__thread_heap, cal__size_class(size));
+    return block != NULL ? block : slow(size);
+}
+
 CAL_NOINLINE void *cal__block_allocate_or(size_t size, cal__allocate *slow)
 {
     void *block = size - 1 < CAL_SLAB_MAX ? quick(size) : NULL;
-    return CAL_LIKELY(block != NULL) ? block : slow(size);
+    return CAL_LIKELY(block != NULL) ? block : borrow_or(size, slow);
 }
 
 CAL_NOINLINE void *cal__block_larger_or(size_t size, cal__allocate *slow)
@@ -215,7 +224,7 @@ CAL_NOINLINE void *cal__block_larger_or(size_t size, cal__allocate *slow)
     if (size - 1 < CAL_SMALL_MAX)
         __builtin_unreachable();
     void *block = size - 1 < CAL_SLAB_MAX ? quick(size) : NULL;
-    return CAL_LIKELY(block != NULL) ? block : slow(size);
+    return CAL_LIKELY(block != NULL) ? block : borrow_or(size, slow);
 }
 
 CAL_NOINLINE void *cal__block_zeroed_or(size_t size, cal__allocate *slow)

@@ -8,11 +8,16 @@ struct cal__heap cal__heap_empty;
 __thread struct cal__heap *cal__thread_heap = &cal__heap_empty;
 __thread uint64_t cal__thread_key;
 _Atomic unsigned cal__heap_mode;
+_Atomic unsigned cal__heaps_used;
 
 /* A class with so many full pages will fill the next one too. */
 #define POPULATE_FULL 4
-/* What a class borrows of another, over time, before it starts a page of its own. */
-#define BORROW_BYTES (128 << 10)
+/* What a class borrows of another, over time, before it starts pages of its own. With many threads it is
+ * more, because each of them would pay for those pages. To refill the lender for it counts as a quarter of
+ * that, and as half of the least. */
+#define BORROW_BYTES  (128 << 10)
+#define BORROW_MAX    (16 << 20)
+#define BORROW_REFILL (64 << 10)
 
 void cal__page_set_target(struct cal__page *page, uint32_t target)
 {
@@ -241,6 +246,8 @@ static void make_current(struct cal__heap *heap, struct cal__page *page)
     page->list = CAL_LIST_CURRENT;
     cal__page_set_target(page, UINT32_MAX);
     heap->bins[page->size_class].current = page;
+    /* Its class borrows no longer. */
+    heap->borrowed[page->size_class] = UINT32_MAX;
 }
 
 /* The current page has nothing left. */
@@ -264,22 +271,35 @@ static void tick(struct cal__heap *heap)
     cal__span_purge_expired();
 }
 
+static uint32_t borrow_limit(void)
+{
+    uint64_t heaps = atomic_load_explicit(&cal__heaps_used, memory_order_relaxed);
+    return (uint32_t)cal__min(cal__max(heaps * heaps / 4, 1) * BORROW_BYTES, BORROW_MAX);
+}
+
 /* A class that is hardly used takes blocks of a larger one instead of starting a page: a process or
  * thread that needs a few blocks of many sizes would pay for memory by the kernel page and use little
- * of each. It ends when the class has taken many, or soon when it makes its lender grow. Returns the
- * class to allocate from; *BLOCK is what it had at hand. */
-static unsigned borrow(struct cal__heap *heap, unsigned size_class, void **block)
+ * of each. It ends when the class has taken many, or soon when it makes its lender grow. */
+CAL_NOINLINE void *cal__heap_borrow(struct cal__heap *heap, unsigned size_class)
+{
+    uint32_t *borrowed = &heap->borrowed[size_class];
+    if (*borrowed >= borrow_limit())
+        return NULL;
+    unsigned lender = cal__class_lender(size_class);
+    void *block = cal__heap_quick(heap, lender);
+    if (block != NULL)
+        *borrowed += (uint32_t)cal__class_size(lender);
+    return block;
+}
+
+/* The class to allocate from when neither has a block at hand. */
+static unsigned refilled_class(struct cal__heap *heap, unsigned size_class)
 {
     unsigned lender = cal__class_lender(size_class);
-    const struct cal__bin *bin = &heap->bins[size_class];
-    uint32_t *borrowed = &heap->borrowed[size_class];
-    if (lender == size_class || *borrowed >= BORROW_BYTES || bin->current != NULL ||
-        bin->partial_first != NULL)
+    uint32_t limit = borrow_limit();
+    if (lender == size_class || heap->borrowed[size_class] >= limit)
         return size_class;
-    *borrowed += (uint32_t)cal__class_size(size_class);
-    *block = cal__heap_quick(heap, lender);
-    if (*block == NULL)
-        *borrowed += BORROW_BYTES / 2;
+    heap->borrowed[size_class] += cal__max(limit / 4, BORROW_REFILL) + cal__class_size(lender);
     return lender;
 }
 
@@ -317,14 +337,14 @@ static void *allocate_from(struct cal__heap *heap, unsigned size_class, bool *ze
 void *cal__heap_allocate(struct cal__heap *heap, unsigned size_class, bool *zeroed)
 {
     *zeroed = false;
-    void *block = NULL;
-    unsigned chosen = borrow(heap, size_class, &block);
+    void *block = cal__heap_borrow(heap, size_class);
     if (block != NULL)
         return block;
     tick(heap);
+    unsigned chosen = refilled_class(heap, size_class);
     block = allocate_from(heap, chosen, zeroed);
-    unsigned lender = cal__class_lender(size_class);
     /* Without memory for a page, the other of the two may still have blocks. */
+    unsigned lender = cal__class_lender(size_class);
     if (CAL_UNLIKELY(block == NULL && lender != size_class))
         block = allocate_from(heap, chosen == lender ? size_class : lender, zeroed);
     return block;

@@ -38,8 +38,9 @@ struct cal__heap {
     struct cal__bin bins[CAL_CLASSES];
     /* Blocks ever moved to free[class]; less those still there, the allocations so far. */
     uint64_t taken[CAL_CLASSES];
-    uint64_t grown;                 /* bytes that blocks grew by in place */
-    uint32_t borrowed[CAL_CLASSES]; /* bytes that another class lent to this one, up to a limit */
+    uint64_t grown; /* bytes that blocks grew by in place */
+    /* Bytes that another class lent to this one, up to a limit; UINT32_MAX with pages of its own. */
+    uint32_t borrowed[CAL_CLASSES];
 
     uintptr_t thread; /* its thread pointer; 0 while nobody's */
     /* What this heap's pages have in their `origin`: multiples of CAL_HEAP_KEY, different for each
@@ -72,6 +73,9 @@ extern __thread struct cal__heap *cal__thread_heap __attribute__((tls_model("ini
 /* The key of the thread's heap; 0 without one, which matches no page. */
 extern __thread uint64_t cal__thread_key __attribute__((tls_model("initial-exec")));
 
+/* Heaps that belong to a thread; changes under the lock of the registry. */
+extern _Atomic unsigned cal__heaps_used __attribute__((visibility("hidden")));
+
 /* Odd while allocations must take the slow path; raised by one at each change. */
 extern _Atomic unsigned cal__heap_mode __attribute__((visibility("hidden")));
 
@@ -83,6 +87,8 @@ extern struct cal__heap cal__heap_late;
 struct cal__heap *cal__heap_late_enter(void);
 void cal__heap_late_leave(void);
 
+/* A block that a larger class has at hand, for a class without pages of its own; or NULL. */
+void *cal__heap_borrow(struct cal__heap *heap, unsigned size_class);
 /* One block of a class. *ZEROED becomes whether it reads as zeros. NULL when out of memory. */
 void *cal__heap_allocate(struct cal__heap *heap, unsigned size_class, bool *zeroed);
 /* Gives a block back to a page that HEAP owns. */

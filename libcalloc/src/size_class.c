@@ -29,20 +29,14 @@ const uint32_t cal__class_sizes[] = {
 #undef SMALL_SLAB
 };
 
-static const uint8_t lenders[] = {
+/* The class of SIZE lends to those above PREVIOUS. */
+#define LENDS(previous, size) [(previous) / 16 ...(size) / 16 - 1] = (size) / 16 - 1
+
+const uint8_t cal__class_lenders[] = {
+    LENDS(0, 16),    LENDS(16, 32),   LENDS(32, 48),   LENDS(48, 64),
+    LENDS(64, 96),   LENDS(96, 128),  LENDS(128, 192), LENDS(192, 256),
+    LENDS(256, 384), LENDS(384, 512), LENDS(512, 768), LENDS(768, 1024),
 #define SMALL_SLAB(previous, size, lender) CAL_CLASS_##lender,
 #include "size_class.def"
 #undef SMALL_SLAB
 };
-
-unsigned cal__class_lender(unsigned size_class)
-{
-    if (size_class >= CAL_SMALL_CLASSES)
-        return lenders[size_class - CAL_SMALL_CLASSES];
-    size_t size = cal__class_size(size_class);
-    if (size <= 64)
-        return size_class;
-    unsigned bit = 63 - (unsigned)__builtin_clzll(size - 1);
-    size_t middle = (size_t)3 << (bit - 1);
-    return cal__size_class(size <= middle ? middle : (size_t)2 << bit);
-}

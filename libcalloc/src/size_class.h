@@ -35,6 +35,7 @@ extern const uint8_t cal__classes_above[CAL_SLAB_MAX >> CAL_CLASS_STEP_SHIFT]
     __attribute__((visibility("hidden")));
 extern const uint32_t cal__class_sizes[CAL_CLASSES - CAL_SMALL_CLASSES]
     __attribute__((visibility("hidden")));
+extern const uint8_t cal__class_lenders[CAL_CLASSES] __attribute__((visibility("hidden")));
 
 /* The class of a request of 1 to CAL_SLAB_MAX bytes. */
 CAL_INLINE unsigned cal__size_class(size_t size)
@@ -58,7 +59,10 @@ CAL_INLINE size_t cal__class_size(unsigned size_class)
 /* The class that lends its blocks to one that is hardly used: few of them serve all sizes, with a
  * quarter of a block unused on average. Sizes 16, 32, 48, 64, 96 and 128 bytes, then two per doubling.
  * A class that lends is its own. */
-unsigned cal__class_lender(unsigned size_class);
+CAL_INLINE unsigned cal__class_lender(unsigned size_class)
+{
+    return cal__class_lenders[size_class];
+}
 
 CAL_INLINE size_t cal__class_granules(unsigned size_class)
 {

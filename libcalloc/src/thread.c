@@ -77,6 +77,7 @@ static struct cal__heap *heap_find(void)
 
 static void heap_put(struct cal__heap *heap)
 {
+    atomic_fetch_sub_explicit(&cal__heaps_used, 1, memory_order_relaxed);
     heap->thread = 0;
     heap->in_use = false;
     heap->next_unused = unused_heaps;
@@ -114,6 +115,7 @@ CAL_COLD struct cal__heap *cal__heap_get(void)
     heap = heap_find();
     if (heap != NULL) {
         heap->in_use = true;
+        atomic_fetch_add_explicit(&cal__heaps_used, 1, memory_order_relaxed);
         heap->thread = cal__thread_pointer();
     }
     cal__lock_release(&registry_lock);

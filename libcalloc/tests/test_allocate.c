@@ -177,6 +177,56 @@ static void hardly_used_sizes_share_pages(void **state)
     assert_in_range(pages, 8, 16);
 }
 
+static pthread_barrier_t others;
+
+static void *hold_a_heap(void *argument)
+{
+    free(malloc(64));
+    pthread_barrier_wait(&others);
+    pthread_barrier_wait(&others);
+    return argument;
+}
+
+/* What is usable of the last of many blocks of SIZE that came and went. */
+static size_t usable_after_use(size_t size, unsigned blocks)
+{
+    size_t usable = 0;
+    for (unsigned i = 0; i < blocks; i++) {
+        void *block = malloc(size);
+        usable = malloc_usable_size(block);
+        free(block);
+    }
+    return usable;
+}
+
+/* Pages of its own cost a thread as much as those of any other: with many threads, less use of a size is
+ * not enough for them. */
+static void a_size_gets_pages_of_its_own_sooner_with_few_threads(void **state)
+{
+    if (test_is_annotated()) {
+        print_message("under a checker each block counts as a refill\n");
+        return;
+    }
+    enum { OTHERS = 24, BLOCKS = 200 };
+    assert_int_equal(cal__class_size(cal__class_lender(cal__size_class(2304))), 3072);
+    assert_int_equal(cal__class_size(cal__class_lender(cal__size_class(4672))), 6528);
+    assert_int_equal(usable_after_use(2304, BLOCKS), usable_for(2304));
+
+    pthread_t threads[OTHERS];
+    pthread_barrier_init(&others, NULL, OTHERS + 1);
+    for (unsigned i = 0; i < OTHERS; i++)
+        start_thread(&threads[i], hold_a_heap, NULL);
+    pthread_barrier_wait(&others);
+    size_t usable = usable_after_use(4672, BLOCKS);
+    pthread_barrier_wait(&others);
+    for (unsigned i = 0; i < OTHERS; i++)
+        join_thread(threads[i]);
+    pthread_barrier_destroy(&others);
+    assert_int_equal(usable, usable_for(6528));
+    /* When they have gone, what was borrowed is enough. */
+    assert_int_equal(usable_after_use(4672, BLOCKS), usable_for(4672));
+}
+
 /* One system call for a slab in place of sixteen page faults, once a size has filled a few slabs. */
 static void a_size_that_fills_slabs_gets_them_with_their_memory(void **state)
 {
@@ -392,6 +442,8 @@ static void version_is_that_of_the_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        /* First, because others use these sizes too. */
+        cmocka_unit_test(a_size_gets_pages_of_its_own_sooner_with_few_threads),
         cmocka_unit_test(every_small_size_is_aligned_to_16),
         cmocka_unit_test(sizes_around_each_class_border_are_aligned),
         cmocka_unit_test(large_and_huge_sizes_are_aligned),
