@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Put the programs of libcalloc/examples into the manual pages: examples.py [--check]
+"""Put a component's example programs into its manual pages: examples.py COMPONENT-FOLDER [--check]
 
 Between `.\\" example NAME.c` and the next `.Ed` a page holds that program. With --check nothing is
 written, and the exit status is 1 where a page holds another text or an example has no page.
@@ -9,8 +9,6 @@ import re
 import sys
 from pathlib import Path
 
-MAN = Path(__file__).resolve().parent
-EXAMPLES = MAN.parent / "examples"
 PART = re.compile(r'(?<=^\.\\" example )(\S+)(\n\.Bd [^\n]*\n).*?(?=^\.Ed$)', re.M | re.S)
 
 
@@ -20,19 +18,21 @@ def as_mdoc(text):
 
 
 def main():
-    check = sys.argv[1:] == ["--check"]
+    folder = Path(sys.argv[1])
+    examples = folder / "examples"
+    check = sys.argv[2:] == ["--check"]
     wrong = []
     shown = set()
-    for page in sorted(MAN.glob("*.[1-9]")):
+    for page in sorted((folder / "man").glob("*.[1-9]")):
         old = page.read_text()
         shown |= {match[1] for match in PART.finditer(old)}
-        new = PART.sub(lambda part: part[1] + part[2] + as_mdoc((EXAMPLES / part[1]).read_text()),
+        new = PART.sub(lambda part: part[1] + part[2] + as_mdoc((examples / part[1]).read_text()),
                        old)
         if new != old and check:
             wrong.append(f"{page}: an example differs from its file; run {Path(__file__).name}")
         elif new != old:
             page.write_text(new)
-    for example in sorted(EXAMPLES.glob("*.c")):
+    for example in sorted(examples.glob("*.c")):
         if example.name not in shown:
             wrong.append(f"{example}: stands in no page")
     print(*wrong, sep="\n", end="\n" if wrong else "")
