@@ -14,10 +14,11 @@ _Atomic unsigned cal__heaps_used;
 #define POPULATE_FULL 4
 /* What a class borrows of another, over time, before it starts pages of its own. With many threads it is
  * more, because each of them would pay for those pages. To refill the lender for it counts as a quarter of
- * that, and as half of the least. */
+ * that, and as half of the least; to come to another of the lender's pages, as a share of it. */
 #define BORROW_BYTES  (128 << 10)
 #define BORROW_MAX    (16 << 20)
 #define BORROW_REFILL (64 << 10)
+#define BORROW_PAGES  64
 
 void cal__page_set_target(struct cal__page *page, uint32_t target)
 {
@@ -283,12 +284,22 @@ static uint32_t borrow_limit(void)
 CAL_NOINLINE void *cal__heap_borrow(struct cal__heap *heap, unsigned size_class)
 {
     uint32_t *borrowed = &heap->borrowed[size_class];
-    if (*borrowed >= borrow_limit())
+    uint32_t limit = borrow_limit();
+    if (*borrowed >= limit)
         return NULL;
     unsigned lender = cal__class_lender(size_class);
     void *block = cal__heap_quick(heap, lender);
-    if (block != NULL)
-        *borrowed += (uint32_t)cal__class_size(lender);
+    if (block == NULL)
+        return NULL;
+    *borrowed += (uint32_t)cal__class_size(lender);
+    /* A block that stays keeps its page, however empty that becomes: a small block here and there must
+     * not hold many pages of the lender. */
+    const struct cal__page *page = heap->bins[lender].current;
+    uint16_t tag = (uint16_t)((uintptr_t)page / sizeof *page);
+    if (heap->borrowed_from[size_class] != tag) {
+        heap->borrowed_from[size_class] = tag;
+        *borrowed += limit / BORROW_PAGES;
+    }
     return block;
 }
 

@@ -41,6 +41,7 @@ struct cal__heap {
     uint64_t grown; /* bytes that blocks grew by in place */
     /* Bytes that another class lent to this one, up to a limit; UINT32_MAX with pages of its own. */
     uint32_t borrowed[CAL_CLASSES];
+    uint16_t borrowed_from[CAL_CLASSES]; /* of the last one's page a few bits of the address */
 
     uintptr_t thread; /* its thread pointer; 0 while nobody's */
     /* What this heap's pages have in their `origin`: multiples of CAL_HEAP_KEY, different for each

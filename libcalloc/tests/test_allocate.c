@@ -1,6 +1,7 @@
 /* malloc, calloc, free and the native allocation functions: what every program relies on. */
 #include "support.h"
 
+#include <calloc/hooks.h>
 #include <limits.h>
 #include <malloc.h>
 
@@ -177,7 +178,10 @@ static void hardly_used_sizes_share_pages(void **state)
     assert_in_range(pages, 8, 16);
 }
 
+/* Threads that have heaps and do nothing. */
+enum { OTHERS = 24 };
 static pthread_barrier_t others;
+static pthread_t other[OTHERS];
 
 static void *hold_a_heap(void *argument)
 {
@@ -185,6 +189,22 @@ static void *hold_a_heap(void *argument)
     pthread_barrier_wait(&others);
     pthread_barrier_wait(&others);
     return argument;
+}
+
+static void start_others(void)
+{
+    pthread_barrier_init(&others, NULL, OTHERS + 1);
+    for (unsigned i = 0; i < OTHERS; i++)
+        start_thread(&other[i], hold_a_heap, NULL);
+    pthread_barrier_wait(&others);
+}
+
+static void end_others(void)
+{
+    pthread_barrier_wait(&others);
+    for (unsigned i = 0; i < OTHERS; i++)
+        join_thread(other[i]);
+    pthread_barrier_destroy(&others);
 }
 
 /* What is usable of the last of many blocks of SIZE that came and went. */
@@ -207,24 +227,52 @@ static void a_size_gets_pages_of_its_own_sooner_with_few_threads(void **state)
         print_message("under a checker each block counts as a refill\n");
         return;
     }
-    enum { OTHERS = 24, BLOCKS = 200 };
+    enum { BLOCKS = 200 };
     assert_int_equal(cal__class_size(cal__class_lender(cal__size_class(2304))), 3072);
     assert_int_equal(cal__class_size(cal__class_lender(cal__size_class(4672))), 6528);
     assert_int_equal(usable_after_use(2304, BLOCKS), usable_for(2304));
 
-    pthread_t threads[OTHERS];
-    pthread_barrier_init(&others, NULL, OTHERS + 1);
-    for (unsigned i = 0; i < OTHERS; i++)
-        start_thread(&threads[i], hold_a_heap, NULL);
-    pthread_barrier_wait(&others);
+    start_others();
     size_t usable = usable_after_use(4672, BLOCKS);
-    pthread_barrier_wait(&others);
-    for (unsigned i = 0; i < OTHERS; i++)
-        join_thread(threads[i]);
-    pthread_barrier_destroy(&others);
+    end_others();
     assert_int_equal(usable, usable_for(6528));
     /* When they have gone, what was borrowed is enough. */
     assert_int_equal(usable_after_use(4672, BLOCKS), usable_for(4672));
+}
+
+static bool count_slabs(const struct cal_region *region, void *argument)
+{
+    size_t *slabs = argument;
+    *slabs += region->kind == CAL_REGION_SLAB;
+    return true;
+}
+
+/* Each round needs a page of the lender, and leaves one block of the borrower in it. */
+static void borrowed_blocks_that_stay_hold_few_pages(void **state)
+{
+    enum { KEPT = 1664, LENDER = 2048, PASSING = CAL_GRANULE / LENDER - 1, ROUNDS = 600 };
+    static void *kept[ROUNDS];
+    static void *passing[ROUNDS][PASSING];
+    assert_int_equal(cal__class_size(cal__class_lender(cal__size_class(KEPT))), LENDER);
+    size_t before = 0;
+    size_t after = 0;
+    start_others();
+    cal_walk_regions(count_slabs, &before);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        for (unsigned j = 0; j < PASSING; j++)
+            passing[i][j] = malloc(LENDER);
+        kept[i] = malloc(KEPT);
+    }
+    for (unsigned i = 0; i < ROUNDS; i++)
+        for (unsigned j = 0; j < PASSING; j++)
+            free(passing[i][j]);
+    cal_trim();
+    cal_walk_regions(count_slabs, &after);
+    end_others();
+    for (unsigned i = 0; i < ROUNDS; i++)
+        free(kept[i]);
+    /* Those of its own, and the share of the limit. */
+    assert_in_range(after - before, ROUNDS * KEPT / CAL_GRANULE, ROUNDS * KEPT / CAL_GRANULE + 80);
 }
 
 /* One system call for a slab in place of sixteen page faults, once a size has filled a few slabs. */
@@ -444,6 +492,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         /* First, because others use these sizes too. */
         cmocka_unit_test(a_size_gets_pages_of_its_own_sooner_with_few_threads),
+        cmocka_unit_test(borrowed_blocks_that_stay_hold_few_pages),
         cmocka_unit_test(every_small_size_is_aligned_to_16),
         cmocka_unit_test(sizes_around_each_class_border_are_aligned),
         cmocka_unit_test(large_and_huge_sizes_are_aligned),
