@@ -1,7 +1,8 @@
 /* refused_calls CALLS ANSWER: the allocator under a seccomp filter that is installed once the
  * process has started.
  *
- *   CALLS    others    all but the allocator's own calls and those that this program needs
+ *   CALLS    others    all but the allocator's own calls, which are those of libcalloc-sandbox, and
+ *                      those that this program needs
  *            openssh   the same with fewer flags for mmap, private, anonymous and fixed alone, as
  *                      in the sandbox of OpenSSH
  *            madvise, mremap, munmap, futex, mmap
@@ -29,6 +30,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "rules.h"
 #include "workload.h"
 
 #define THREADS 3
@@ -172,27 +174,25 @@ static const char *traffic(int threads)
 
 /* The filter. */
 
+/* OpenSSH allows private, anonymous and fixed mappings, and no other flags. */
+static bool is_left_out(const struct cal__rule *rule, const char *calls)
+{
+    bool openssh = strcmp(calls, "openssh") == 0 && strcmp(rule->name, "mmap") == 0;
+    return strcmp(rule->name, calls) == 0 ||
+           (openssh && (rule->conditions[1].datum_a & MAP_FIXED_NOREPLACE) != 0);
+}
+
 static bool allow_memory(scmp_filter_ctx filter, const char *calls)
 {
-    const scmp_datum_t required = MAP_PRIVATE | MAP_ANONYMOUS;
-    scmp_datum_t optional = MAP_FIXED;
-    if (strcmp(calls, "openssh") != 0)
-        optional |= MAP_FIXED_NOREPLACE;
     int error = 0;
-    if (strcmp(calls, "mmap") != 0)
-        error |= seccomp_rule_add(
-            filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 2,
-            SCMP_A2(SCMP_CMP_MASKED_EQ, ~(scmp_datum_t)(PROT_READ | PROT_WRITE), 0),
-            SCMP_A3(SCMP_CMP_MASKED_EQ, ~optional, required));
-    error |=
-        seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
-                         SCMP_A2(SCMP_CMP_MASKED_EQ, ~(scmp_datum_t)(PROT_READ | PROT_WRITE), 0));
-    static const char *const names[] = {"munmap", "mremap", "madvise", "futex"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(calls, names[i]) != 0)
-            error |=
-                seccomp_rule_add(filter, SCMP_ACT_ALLOW, seccomp_syscall_resolve_name(names[i]), 0);
-    return error == 0;
+    size_t left_out = 0;
+    for (size_t i = 0; i < cal__rule_count; i++) {
+        if (is_left_out(&cal__rules[i], calls))
+            left_out++;
+        else
+            error |= cal__rule_add(filter, &cal__rules[i]);
+    }
+    return error == 0 && (left_out != 0) == (strcmp(calls, "others") != 0);
 }
 
 static bool install(const char *calls, uint32_t answer)

@@ -27,8 +27,12 @@ static int give_up_rights(void)
 
 int main(void)
 {
+    static void *kept[4000];
     if (give_up_rights() != 0)
         return 1;
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        if ((kept[i] = malloc(1000)) == NULL)
+            return 1;
     size_t sum = 0;
     for (size_t size = 16; size <= (size_t)16 << 20; size *= 2) {
         unsigned char *volatile block = calloc(1, size);

@@ -26,14 +26,17 @@ SYSTEMD = """\
 # it to /etc/systemd/system/NAME.service.d/.
 #
 # It adds to the SystemCallFilter= of the unit. Without one there it would be the whole list, and
-# the service could not even start. The groups @default and @system-service have all these calls.
+# the service could not even start. The group @system-service has all these calls; @default alone
+# lacks some.
 #
 # systemd cannot look at arguments here: these calls are permitted with all of them, where
 # cal_sandbox_allow(3) permits the allocator's own. The line after it takes back what matters most:
-# memory that is executable and was writable.
+# memory that is executable and was writable. The last one closes a way around that, by calls of
+# another architecture: the service cannot run 32-bit programs.
 [Service]
 {}
 MemoryDenyWriteExecute=yes
+SystemCallArchitectures=native
 """
 
 

@@ -1,5 +1,8 @@
 /* W^X for the whole process: by the kernel's own means where it has them, else by a filter.
  *
+ * Neither is believed: a filter that is in force already may answer 0 to a call that it does not let
+ * through. So what was asked for is tried afterwards.
+ *
  * The filter is written out here. libseccomp 2.5 reads from NULL when memory is short while it
  * makes one, and cannot say "this bit, and not that value"; and this way nothing is allocated.
  *
@@ -65,7 +68,7 @@ static bool ask_kernel(void)
 {
     /* Where it was set for this process and not for its children (PR_MDWE_NO_INHERIT), the kernel
      * refuses to have it changed, and a filter has to do. */
-    return prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0UL, 0UL, 0UL) == 0;
+    return prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0UL, 0UL, 0UL) == 0 && kernel_refuses();
 }
 
 /* The filter. */
@@ -100,17 +103,21 @@ static bool ask_kernel(void)
         IF_EQUAL((call), 0, 5), LOAD(LOWER(0)), IF_EQUAL(0xffffffff, 2, 0), \
             IF_SET(READ_IMPLIES_EXEC, 0, 1), REFUSE, ALLOW
 #    define REFUSE_CALL(call) IF_EQUAL((call), 0, 1), REFUSE
+/* One call for all of System V's: the lower 16 bits of its first argument say which. */
+#    define REFUSE_IPC(call, which, argument, bits)                                   \
+        IF_EQUAL((call), 0, 7), LOAD(LOWER(0)), AND(0xffff), IF_EQUAL((which), 0, 3), \
+            LOAD(LOWER(argument)), IF_SET(bits, 0, 1), REFUSE, ALLOW
 #    define REFUSE_EXECUTION(map, protect, pkey_protect, set_personality)                \
         REFUSE_BITS(map, 2, PROT_WRITE | PROT_EXEC), REFUSE_BITS(protect, 2, PROT_EXEC), \
             REFUSE_BITS(pkey_protect, 2, PROT_EXEC), REFUSE_PERSONALITY(set_personality)
 
-/* Instructions of REFUSE_EXECUTION, REFUSE_BITS and REFUSE_CALL, and of the two halves below after the
- * look at the architecture, over which that has to jump. */
-enum { EXECUTION = 24, BITS = 6, CALL = 2 };
+/* Instructions of REFUSE_EXECUTION, REFUSE_BITS, REFUSE_CALL and REFUSE_IPC, and of the two halves below
+ * after the look at the architecture, over which that has to jump. */
+enum { EXECUTION = 24, BITS = 6, CALL = 2, IPC = 8 };
 #    if defined(__x86_64__)
-enum { NATIVE = 2 + EXECUTION + BITS + 1, COMPATIBLE = 1 + EXECUTION + CALL + 1 };
+enum { NATIVE = 2 + EXECUTION + BITS + 1, COMPATIBLE = 1 + EXECUTION + BITS + CALL + IPC + 1 };
 #    else
-enum { NATIVE = 1 + EXECUTION + BITS + 1, COMPATIBLE = 1 + EXECUTION + 1 };
+enum { NATIVE = 1 + EXECUTION + BITS + 1, COMPATIBLE = 1 + EXECUTION + BITS + 1 };
 #    endif
 
 /* The native calls, then those of 32 bits that the same kernel takes, also of programs that the process
@@ -136,11 +143,15 @@ static const struct sock_filter instructions[] = {
     LOAD(offsetof(struct seccomp_data, nr)),
     REFUSE_EXECUTION(192, 125, 380, 136),
     REFUSE_CALL(90),
+    /* shmat has had a number of its own since Linux 5.1, and the older way by ipc still. */
+    REFUSE_BITS(397, 2, SHM_EXEC),
+    REFUSE_IPC(117, 21, 2, SHM_EXEC),
     ALLOW,
 #    else
     IF_EQUAL(AUDIT_ARCH_ARM, 0, COMPATIBLE),
     LOAD(offsetof(struct seccomp_data, nr)),
     REFUSE_EXECUTION(192, 125, 394, 136),
+    REFUSE_BITS(305, 2, SHM_EXEC),
     ALLOW,
 #    endif
     ANSWER(SECCOMP_RET_KILL_PROCESS),
@@ -178,9 +189,17 @@ static int load_filter(void)
     return error == -EINVAL || error == -ENOSYS ? -EOPNOTSUPP : error;
 }
 
+/* Of no memory: without a filter nothing happens. */
+static bool filter_refuses(void)
+{
+    return mprotect(NULL, 0, PROT_EXEC) != 0;
+}
+
 /* The public functions. */
 
-/* Asked with a value that changes nothing. -1, should a filter refuse it, has to be taken for none. */
+/* The calling thread's: others would have to be looked up in /proc, which may not be there and takes
+ * calls that a filter may kill on. Asked with a value that changes nothing. -1, should a filter refuse
+ * it, has to be taken for none. */
 static bool reading_is_executing(void)
 {
     int now = personality(0xffffffff);
@@ -196,6 +215,8 @@ static int lock_down(void)
     if (filter == NULL)
         return -EOPNOTSUPP;
     int error = load_filter();
+    if (error == 0 && !filter_refuses())
+        error = -EOPNOTSUPP;
     return error == 0 ? CAL_SANDBOX_SECCOMP : error;
 }
 

@@ -100,6 +100,21 @@ static void an_own_rule_for_the_whole_call_stands(void **state)
     seccomp_release(other);
 }
 
+/* Whatever its action is. libseccomp says nothing of it, so this function cannot either. */
+static void an_own_rule_under_a_part_of_the_conditions_stands(void **state)
+{
+    scmp_filter_ctx filter = new_filter(SCMP_ACT_KILL);
+    scmp_filter_ctx other = new_filter(SCMP_ACT_KILL);
+    const struct scmp_arg_cmp part =
+        SCMP_A2(SCMP_CMP_MASKED_EQ, ~(scmp_datum_t)(PROT_READ | PROT_WRITE), 0);
+    assert_int_equal(seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(mmap), 1, part), 0);
+    assert_int_equal(cal_sandbox_allow(filter), 0);
+    assert_int_equal(cal_sandbox_allow(other), 0);
+    assert_true(program_of(filter, before) < program_of(other, after));
+    seccomp_release(filter);
+    seccomp_release(other);
+}
+
 /* The first rule of the table is about mmap. */
 static void what_contradicts_the_first_rule_leaves_all_as_it_was(void **state)
 {
@@ -146,6 +161,7 @@ int main(void)
         cmocka_unit_test(another_architecture_can_be_joined_afterwards),
         cmocka_unit_test(the_second_time_nothing_changes),
         cmocka_unit_test(an_own_rule_for_the_whole_call_stands),
+        cmocka_unit_test(an_own_rule_under_a_part_of_the_conditions_stands),
         cmocka_unit_test(what_contradicts_the_first_rule_leaves_all_as_it_was),
         cmocka_unit_test(what_contradicts_a_later_rule_empties_the_filter),
     };

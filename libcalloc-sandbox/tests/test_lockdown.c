@@ -419,6 +419,40 @@ static void fail_where_reading_is_executing(void)
     require(can_map(PROT_READ | PROT_WRITE | PROT_EXEC));
 }
 
+/* A filter answers 0 and keeps the call from the kernel. */
+static void not_believe_the_kernel(void)
+{
+    require(answer(SCMP_SYS(prctl), SET_MDWE, 0));
+    lock_down(CAL_SANDBOX_SECCOMP);
+}
+
+static void not_believe_the_filter(void)
+{
+    hide_mdwe();
+    require(answer(SCMP_SYS(seccomp), ANY, 0));
+    fail_with(EOPNOTSUPP);
+}
+
+static void *thread_that_reads_code(void *argument)
+{
+    require(personality(READ_IMPLIES_EXEC) != -1);
+    running++;
+    wait_until(&locked, 1);
+    require(fresh(PROT_READ | PROT_WRITE) == MAP_FAILED && errno == EACCES);
+    return argument;
+}
+
+/* Of which only the kernel's own knows. */
+static void hold_for_a_thread_whose_memory_is_code(void)
+{
+    pthread_t thread;
+    require(pthread_create(&thread, NULL, thread_that_reads_code, NULL) == 0);
+    wait_until(&running, 1);
+    lock_down(CAL_SANDBOX_MDWE);
+    locked = 1;
+    require(pthread_join(thread, NULL) == 0);
+}
+
 /* The kernel's own, set by somebody else. */
 static void know_what_was_set_before(void)
 {
@@ -443,18 +477,25 @@ static void not_be_content_with_less(void)
 #if defined(__x86_64__)
 
 /* Answers, or a negative errno. */
-static long call_32(long number, long first, long second, long third, long fourth)
+static long call_32_with(long number, long first, long second, long third, long fourth, long fifth)
 {
     long result;
     __asm__ volatile("int $0x80"
                      : "=a"(result)
-                     : "a"(number), "b"(first), "c"(second), "d"(third), "S"(fourth), "D"(-1L)
+                     : "a"(number), "b"(first), "c"(second), "d"(third), "S"(fourth), "D"(fifth)
                      : "memory", "r8", "r9", "r10", "r11");
     return result;
 }
 
+static long call_32(long number, long first, long second, long third, long fourth)
+{
+    return call_32_with(number, first, second, third, fourth, -1);
+}
+
 enum { GETPID_32 = 20, MPROTECT_32 = 125, PERSONALITY_32 = 136, MMAP_32 = 192, OLD_MMAP_32 = 90 };
-enum { PKEY_MPROTECT_32 = 380 };
+enum { PKEY_MPROTECT_32 = 380, IPC_32 = 117, SHMAT_32 = 397 };
+/* What ipc is to do; in the upper half is a version that the kernel looks at for some of it. */
+enum { IPC_SHMAT = 21, IPC_VERSION = 5 << 16 };
 
 static void have_32_bit_calls(void)
 {
@@ -463,11 +504,30 @@ static void have_32_bit_calls(void)
         _exit(SKIPPED);
 }
 
+/* Shared memory of System V by its two ways. At RESULT ipc stores the address; SPACE is unmapped. */
+static void hold_for_32_bit_attaching(long result, long space, int error)
+{
+    int id = shmget(IPC_PRIVATE, PAGE, IPC_CREAT | 0700);
+    if (id < 0)
+        return;
+    long as_code = call_32(SHMAT_32, id, space, SHM_EXEC, 0);
+    long as_code_old = call_32_with(IPC_32, IPC_SHMAT, id, SHM_EXEC, result, space);
+    long as_code_odd = call_32_with(IPC_32, IPC_VERSION | IPC_SHMAT, id, SHM_EXEC, result, space);
+    /* Kernels before 5.1 have the older way alone. */
+    long as_data = call_32(SHMAT_32, id, space, 0, 0);
+    bool attached = as_data == space && shmdt((void *)(uintptr_t)space) == 0;
+    long as_data_old = call_32_with(IPC_32, IPC_SHMAT, id, SHM_RDONLY, result, space);
+    shmctl(id, IPC_RMID, NULL);
+    require(as_code == -error && as_code_old == -error && as_code_odd == -error);
+    require((attached || as_data == -ENOSYS) && as_data_old == 0);
+}
+
 static void hold_for_32_bit_calls(void)
 {
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS;
     void *low = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, flags | MAP_32BIT, -1, 0);
-    require(low != MAP_FAILED);
+    char *space = mmap(NULL, PAGE, PROT_NONE, flags | MAP_32BIT, -1, 0);
+    require(low != MAP_FAILED && space != MAP_FAILED && munmap(space, PAGE) == 0);
     const long address = (long)(uintptr_t)low;
     const int error = expected == CAL_SANDBOX_MDWE ? EACCES : EPERM;
     begin();
@@ -479,6 +539,8 @@ static void hold_for_32_bit_calls(void)
     require(call_32(MPROTECT_32, address, PAGE, PROT_READ, 0) == 0);
     require(call_32(PKEY_MPROTECT_32, address, PAGE, PROT_READ | PROT_EXEC, -1) == -error);
     require(call_32(PERSONALITY_32, 0xffffffff, 0, 0, 0) >= 0);
+    require(call_32(MPROTECT_32, address, PAGE, PROT_READ | PROT_WRITE, 0) == 0);
+    hold_for_32_bit_attaching(address, (long)(uintptr_t)space, error);
     if (expected == CAL_SANDBOX_SECCOMP) {
         require(call_32(PERSONALITY_32, READ_IMPLIES_EXEC, 0, 0, 0) == -EPERM);
         require(call_32(OLD_MMAP_32, address, 0, 0, 0) == -EPERM);
@@ -555,6 +617,21 @@ static void a_process_whose_memory_is_code_is_refused(void **state)
     assert_int_equal(status_of(fail_where_reading_is_executing), 0);
 }
 
+static void an_answer_without_effect_is_not_believed(void **state)
+{
+    assert_int_equal(status_of(not_believe_the_kernel), 0);
+    assert_int_equal(status_of(not_believe_the_filter), 0);
+}
+
+static void the_kernel_refuses_threads_whose_memory_is_code(void **state)
+{
+    if (!kernel_has_mdwe) {
+        print_message("skipped: this kernel does not have PR_SET_MDWE\n");
+        skip();
+    }
+    assert_int_equal(status_of(hold_for_a_thread_whose_memory_is_code), 0);
+}
+
 static void what_somebody_else_set_is_known(void **state)
 {
     if (!kernel_has_mdwe) {
@@ -612,6 +689,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(refused_filters_leave_nothing_behind),
         cmocka_unit_test(another_threads_filter_leaves_nothing_behind),
         cmocka_unit_test(a_process_whose_memory_is_code_is_refused),
+        cmocka_unit_test(an_answer_without_effect_is_not_believed),
+        cmocka_unit_test(the_kernel_refuses_threads_whose_memory_is_code),
         cmocka_unit_test(what_somebody_else_set_is_known),
 #if defined(__x86_64__)
         cmocka_unit_test(it_holds_for_other_numbers_of_calls),

@@ -1,8 +1,9 @@
 /* The only door to the kernel for memory and time. Everything above asks here, and here the
  * source of an add-on may take the place of the kernel.
  *
- * After start only these system calls are made: mmap (private, anonymous), munmap, mremap,
- * madvise (DONTNEED; HUGEPAGE and POPULATE_WRITE where options ask for them) and futex. Each may be refused at any time. */
+ * After start only these system calls are made: mmap (private, anonymous), munmap, mremap, madvise
+ * (DONTNEED, NORMAL, POPULATE_WRITE; HUGEPAGE where an option asks for it) and, by lock.c, futex. Each
+ * may be refused at any time. */
 #ifndef CAL_OS_H
 #define CAL_OS_H
 
