@@ -156,7 +156,10 @@ void cal__slots_close(struct cal__page *page)
         return;
     if (played.close != NULL)
         played.close(&slots->slab);
+    /* A walk, which has this lock all the time, must not find a record that has another use meanwhile. */
+    cal__span_lock();
     atomic_store_explicit(&page->slots, NULL, memory_order_relaxed);
+    cal__span_unlock(false);
     put_on_shelf(slots);
 }
 

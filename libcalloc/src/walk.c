@@ -126,8 +126,9 @@ RACY static bool visit_region(struct cal__page *page, void *argument)
         .live = 1,
     };
     /* One that the program gave back and an add-on keeps is there, but not live. */
-    if (is_large(page) && cal__page_slots(page) != NULL)
-        region.live = cal__slots_live(cal__page_slots(page));
+    const struct cal__slots *slots = is_large(page) ? cal__page_slots(page) : NULL;
+    if (slots != NULL)
+        region.live = cal__slots_live(slots);
     struct cal_range_counts counts;
     switch (page->kind) {
     case CAL_PAGE_SLAB:
@@ -231,8 +232,10 @@ static bool visit_blocks(struct cal__page *page, void *argument)
     struct block_walk *walk = argument;
     if (page->kind == CAL_PAGE_SLAB)
         return visit_slab(page, walk);
-    if (page->kind == CAL_PAGE_SLOTS || (is_large(page) && cal__page_slots(page) != NULL))
-        return visit_slots(cal__page_slots(page), walk);
+    bool slab = page->kind == CAL_PAGE_SLOTS;
+    const struct cal__slots *slots = slab || is_large(page) ? cal__page_slots(page) : NULL;
+    if (slab || slots != NULL)
+        return visit_slots(slots, walk);
     if (page->kind == CAL_PAGE_RANGE)
         return cal__owner_walk(page, walk->visit, walk->argument);
     return !is_large(page) || walk->visit(cal__page_start(page), page->size, walk->argument);

@@ -161,7 +161,7 @@ struct cal_slots {
     /* Bytes that a block needs behind those that are asked for, for a canary for example. */
     size_t (*extra)(const struct cal_call *call);
 
-    /* Guard space for a block by itself. `guard` is all zeros before. */
+    /* Guard space for a block by itself. `guard` is all zeros before. May run with locks held. */
     void (*guard)(const struct cal_call *call, struct cal_guard *guard);
 
     /* A slab is about to be used, and all of its slots are free; its bytes read as zeros or are what
