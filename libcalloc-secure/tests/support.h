@@ -20,6 +20,13 @@
 #include <pthread.h>
 #include <unistd.h>
 
+/* Ends the test as one that could not be run here. */
+#define skip_because(reason)                      \
+    do {                                          \
+        print_message("skipped: %s\n", (reason)); \
+        skip();                                   \
+    } while (0)
+
 /* Prints the condition and aborts when it does not hold. For any thread and any process. */
 #define require(condition) ((condition) ? (void)0 : test_failed(#condition, __FILE__, __LINE__))
 _Noreturn void test_failed(const char *condition, const char *file, int line);

@@ -310,7 +310,7 @@ static void only_roots_own_file_is_believed(void **state)
     write_file(file, "canary=0\n", 9);
     if (geteuid() != 0) {
         assert_int_equal(read_file(file, "", untrusted).canary, 1);
-        skip();
+        skip_because("only root can own the file");
     }
     static const mode_t good[] = {0644, 0600, 0444, 0755, 0400};
     static const mode_t bad[] = {0664, 0646, 0666, 0620, 0602, 0777};
@@ -346,7 +346,7 @@ static void only_a_regular_file_is_believed(void **state)
 static void a_long_file_is_not_believed(void **state)
 {
     if (geteuid() != 0)
-        skip();
+        skip_because("only root can own the file");
     static char many[CAL_CONF_MAX + 1];
     memset(many, '#', sizeof many);
     memcpy(many, "canary=0\n", 9);
@@ -403,11 +403,11 @@ static void nothing_is_left_behind(void **state)
 static void the_own_path_is_known(void **state)
 {
     if (geteuid() != 0)
-        skip();
+        skip_because("only root can own the file");
     char own[4096], conf[5000];
     ssize_t length = readlink("/proc/self/exe", own, sizeof own - 1);
     if (length <= 0)
-        skip();
+        skip_because("there is no /proc");
     own[length] = '\0';
     snprintf(conf, sizeof conf, "[%s]\ncanary=0\n", own);
     write_file(file, conf, strlen(conf));
@@ -427,7 +427,7 @@ static void read_without_proc(void)
 static void without_proc_the_rest_holds(void **state)
 {
     if (geteuid() != 0)
-        skip();
+        skip_because("only root can own the file");
     static const char conf[] = "sizes=0\n[/**]\ncanary=0\n[**]\nkinds=0\n";
     char said[1000];
     write_file(file, conf, sizeof conf - 1);
@@ -436,7 +436,7 @@ static void without_proc_the_rest_holds(void **state)
     struct cal__settings settings = *result;
     unshare_memory(result, sizeof *result);
     if (status == 77)
-        skip();
+        skip_because("chroot is refused");
     assert_string_equal(said, "");
     assert_int_equal(status, 0);
     assert_int_equal(settings.sizes, 0);

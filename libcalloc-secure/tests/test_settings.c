@@ -280,7 +280,7 @@ static int run_copy(char *path)
 static void the_environment_is_ignored_with_more_rights(void **state)
 {
     if (geteuid() != 0)
-        skip();
+        skip_because("only root can make a program that runs as root");
     char path[] = "/tmp/test-settings-XXXXXX";
     int copy = mkstemp(path), own = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     struct stat about;
@@ -295,11 +295,11 @@ static void the_environment_is_ignored_with_more_rights(void **state)
     unlink(path);
     assert_int_equal(changed, 0);
     if (ordinary == CANNOT_RUN)
-        skip();
+        skip_because("programs in that folder cannot be run");
     assert_int_equal(ordinary, ORDINARY + CAL_STANDARD);
     /* Where the file system does not honour the bit. */
     if (privileged == ordinary)
-        skip();
+        skip_because("the file system does not honour set-user-ID");
     assert_int_equal(privileged, SECURE + CAL_LIGHT);
 }
 
