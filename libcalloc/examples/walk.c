@@ -4,8 +4,8 @@
 #include <stdio.h>
 
 struct sum {
-    size_t regions[CAL_REGION_FREE + 1];
-    size_t bytes[CAL_REGION_FREE + 1];
+    size_t regions[CAL_REGION_RANGE + 1];
+    size_t bytes[CAL_REGION_RANGE + 1];
 };
 
 /* Must neither allocate nor free: it only adds up. */
@@ -39,8 +39,9 @@ int main(void)
     static const char *const names[] = {[CAL_REGION_SLAB] = "slab",
                                         [CAL_REGION_RUN] = "run",
                                         [CAL_REGION_MAPPING] = "mapping",
-                                        [CAL_REGION_FREE] = "free"};
-    for (int kind = CAL_REGION_SLAB; kind <= CAL_REGION_FREE; kind++)
+                                        [CAL_REGION_FREE] = "free",
+                                        [CAL_REGION_RANGE] = "range"};
+    for (int kind = CAL_REGION_SLAB; kind <= CAL_REGION_RANGE; kind++)
         printf("%-8s %4zu regions %8zu KiB\n", names[kind], sum.regions[kind],
                sum.bytes[kind] / 1024);
     printf("%zu KiB in live blocks\n", bytes / 1024);

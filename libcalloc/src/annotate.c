@@ -84,6 +84,14 @@ void cal__annotate_region(void *address, size_t size)
         __asan_poison_memory_region(address, size);
 }
 
+void cal__annotate_accessible(void *address, size_t size)
+{
+    if (cal__annotating == CAL_ANNOTATE_MEMCHECK)
+        VALGRIND_MAKE_MEM_DEFINED(address, size);
+    else if (cal__annotating == CAL_ANNOTATE_ASAN)
+        __asan_unpoison_memory_region(address, size);
+}
+
 void cal__annotate_forget(void *address, size_t size)
 {
     /* memcheck sees the system call itself. */

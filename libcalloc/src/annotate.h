@@ -24,6 +24,9 @@ size_t cal__annotate_size(void *block, size_t capacity);
 /* Nothing in this range belongs to the program yet. */
 void cal__annotate_region(void *address, size_t size);
 
+/* All of this range, which reads as zeros, belongs to an add-on, who may tell of blocks in it himself. */
+void cal__annotate_accessible(void *address, size_t size);
+
 /* The range goes back to the kernel, which may give it to somebody who does not know us. */
 void cal__annotate_forget(void *address, size_t size);
 

@@ -5,10 +5,11 @@
 
 #include "annotate.h"
 #include "gather.h"
+#include "hooked.h"
 #include "hooks.h"
 #include "large.h"
-#include "message.h"
 #include "place.h"
+#include "slots.h"
 #include "span.h"
 
 /* Growing over free neighbours makes all frees of the page take the slow path, so realloc does it
@@ -29,41 +30,66 @@ static bool annotating(void)
 
 /* Finding. */
 
-static CAL_COLD _Noreturn void not_a_block(const struct cal__page *page, const void *block,
-                                           const char *what)
+/* NULL, if the process goes on. */
+static CAL_COLD struct cal__page *not_a_block(const struct cal__page *page, const void *block,
+                                              const char *what)
 {
     /* A free run that was used and begins here is the one freed block whose address says so. */
     bool freed = page != NULL && page->kind == CAL_PAGE_FREE && !page->zeroed &&
                  cal__page_start(page) == block;
-    cal__fatal(freed && strcmp(what, "invalid free") == 0 ? "double free" : what, block);
+    cal__hooked_error(freed && strcmp(what, "invalid free") == 0 ? "double free" : what, block);
+    return NULL;
 }
 
-/* The page of a block; fatal when BLOCK does not start one. */
+/* The same page if BLOCK may start a block of it, as far as can be told without asking its owner. */
+static CAL_COLD struct cal__page *special_page(struct cal__page *page, const void *block,
+                                               const char *what)
+{
+    if (page->kind == CAL_PAGE_RANGE && atomic_load(&page->owner) != NULL)
+        return page;
+    const struct cal__slots *slots = cal__slots_of(page);
+    uint32_t slot = slots == NULL ? CAL_SLOT_ANY : cal__slots_index(slots, block);
+    bool live = slot != CAL_SLOT_ANY && cal__slots_entry(slots, slot) == CAL_SLOT_LIVE;
+    return live ? page : not_a_block(page, block, what);
+}
+
+/* The page of a block; when BLOCK does not start one that is fatal, or NULL if an add-on says so. */
 static struct cal__page *page_of(const void *block, const char *what)
 {
     struct cal__page *page = cal__map_find(cal__granule_of(block));
     if (CAL_UNLIKELY(page == NULL))
-        not_a_block(page, block, what);
+        return not_a_block(page, block, what);
     size_t offset = (size_t)((const char *)block - cal__page_start(page));
     if (page->kind == CAL_PAGE_SLAB) {
         uint32_t slot = cal__page_slot(page, block);
         if (CAL_UNLIKELY((size_t)slot * page->block_size != offset ||
                          slot >= cal__page_carved(page) || cal__merged_inside(page, slot)))
-            not_a_block(page, block, what);
+            return not_a_block(page, block, what);
         return page;
     }
-    bool live = page->kind == CAL_PAGE_RUN || page->kind == CAL_PAGE_HUGE;
-    if (CAL_UNLIKELY(!live || offset != 0))
-        not_a_block(page, block, what);
+    bool large = page->kind == CAL_PAGE_RUN || page->kind == CAL_PAGE_HUGE;
+    if (CAL_UNLIKELY(!large || offset != 0 || cal__page_slots(page) != NULL))
+        return special_page(page, block, what);
     return page;
 }
 
-/* Bytes from the block's start to its end, the redzone of annotations included. */
+struct cal__page *cal__block_page(const void *block, const char *what)
+{
+    return page_of(block, what);
+}
+
 static size_t capacity_of(const struct cal__page *page, const void *block)
 {
+    if (page->kind == CAL_PAGE_SLOTS)
+        return page->block_size;
     if (page->kind != CAL_PAGE_SLAB)
         return page->size;
     return (size_t)page->block_size * cal__merged_slots(page, cal__page_slot(page, block));
+}
+
+size_t cal__block_capacity(const struct cal__page *page, const void *block)
+{
+    return capacity_of(page, block);
 }
 
 static size_t usable_of(const struct cal__page *page, void *block)
@@ -79,7 +105,15 @@ static size_t usable_of(const struct cal__page *page, void *block)
 
 size_t cal__block_usable(const void *block, const char *what)
 {
-    return usable_of(page_of(block, what), (void *)block);
+    struct cal__page *page = page_of(block, what);
+    if (CAL_UNLIKELY(page == NULL))
+        return 0;
+    if (CAL_LIKELY(!cal__page_is_special(page)))
+        return usable_of(page, (void *)block);
+    size_t usable = cal__hooked_usable(page, block);
+    if (usable == 0 && page->kind == CAL_PAGE_RANGE)
+        cal__hooked_error(what, block);
+    return usable;
 }
 
 /* Allocating. */
@@ -107,14 +141,14 @@ static void *allocate(struct cal__heap *heap, size_t size, size_t alignment, boo
     return cal__large_allocate(size, alignment, run ? CAL_PAGE_RUN : CAL_PAGE_HUGE, zeroed);
 }
 
-/* Tells whoever listens of a new block. */
-static CAL_COLD void announce(void *block, size_t size, bool zero)
+/* The same where the role slots may have a say. */
+static CAL_COLD void *allocate_hooked(struct cal__heap *heap, size_t size,
+                                      const struct cal_call *call, bool *zeroed)
 {
-    struct cal__page *page = page_of(block, "invalid block");
-    if (annotating())
-        cal__annotate_allocated(block, size, capacity_of(page, block), zero);
-    if (cal__hooks_observed())
-        cal__hooks_allocated(block, size, usable_of(page, block));
+    bool slots = (heap->direct & CAL_DIRECT_SLOTS) != 0;
+    if (slots && aligned_class(size, call->alignment) == CAL_CLASSES)
+        return cal__slots_large(size, call, zeroed);
+    return allocate(heap, size, call->alignment, zeroed);
 }
 
 /* Gives back all that is free, for when memory is short. HEAP is the thread's, or NULL. */
@@ -125,24 +159,31 @@ static CAL_COLD bool reclaim(struct cal__heap *heap)
     return cal__span_unmap_all();
 }
 
-/* With memory that is free in another shape, if there is no other. */
-static void *allocate_or_reclaim(struct cal__heap *heap, size_t size, size_t alignment,
-                                 bool *zeroed)
+/* With memory that is free in another shape, if there is no other. CALL: who has a say in it is asked;
+ * NULL: nobody has. */
+CAL_INLINE void *allocate_or_reclaim(struct cal__heap *heap, size_t size, size_t alignment,
+                                     bool *zeroed, const struct cal_call *call)
 {
     bool wanted = *zeroed;
-    void *block = allocate(heap, size, alignment, zeroed);
+    void *block = call != NULL ? allocate_hooked(heap, size, call, zeroed)
+                               : allocate(heap, size, alignment, zeroed);
     if (CAL_LIKELY(block != NULL) || size >> CAL_ADDRESS_BITS != 0 || !reclaim(heap))
         return block;
     *zeroed = wanted;
-    return allocate(heap, size, alignment, zeroed);
+    return call != NULL ? allocate_hooked(heap, size, call, zeroed)
+                        : allocate(heap, size, alignment, zeroed);
 }
 
-/* For threads that run destructors after their heap was handed over. */
-static CAL_COLD void *allocate_late(size_t size, size_t alignment, bool *zeroed)
+CAL_COLD void *cal__block_obtain(struct cal__heap *heap, size_t size, const struct cal_call *call,
+                                 bool *zeroed)
 {
-    struct cal__heap *heap = cal__heap_late_enter();
-    void *block = allocate_or_reclaim(heap, size, alignment, zeroed);
-    cal__heap_late_leave();
+    /* For threads that run destructors after their heap was handed over. */
+    bool late = heap == &cal__heap_late;
+    if (late)
+        cal__heap_late_enter();
+    void *block = allocate_or_reclaim(heap, size, call->alignment, zeroed, call);
+    if (late)
+        cal__heap_late_leave();
     return block;
 }
 
@@ -162,33 +203,24 @@ static struct cal__heap *current_heap(void)
     return heap;
 }
 
-CAL_NOINLINE void *cal__block_allocate(size_t size, size_t alignment, bool zero)
+CAL_NOINLINE void *cal__block_allocate(size_t size, size_t alignment, unsigned how)
 {
-    if (size == 0)
+    if (size == 0) {
         size = 1;
+        how |= CAL_HOW_NOTHING;
+    }
     if (CAL_UNLIKELY(size > CAL_REQUEST_MAX || alignment > CAL_REQUEST_MAX - size))
         return NULL;
     struct cal__heap *heap = current_heap();
     if (CAL_UNLIKELY(heap == NULL))
         return NULL;
-    bool late = heap == &cal__heap_late;
+    if (CAL_UNLIKELY(heap == &cal__heap_late || heap->direct != 0))
+        return cal__hooked_allocate(heap, size, alignment, how);
+    bool zero = (how & CAL_HOW_ZERO) != 0;
     bool zeroed = zero;
-    if (CAL_LIKELY(!late && !heap->direct)) {
-        void *block = allocate_or_reclaim(heap, size, alignment, &zeroed);
-        if (zero && !zeroed && block != NULL)
-            memset(block, 0, size);
-        return block;
-    }
-    cal__annotate_begin();
-    size_t padded = annotating() ? size + CAL_ANNOTATE_REDZONE : size;
-    void *block = late ? allocate_late(padded, alignment, &zeroed)
-                       : allocate_or_reclaim(heap, padded, alignment, &zeroed);
-    if (block != NULL) {
-        announce(block, size, zero);
-        if (zero && !zeroed)
-            memset(block, 0, size);
-    }
-    cal__annotate_end();
+    void *block = allocate_or_reclaim(heap, size, alignment, &zeroed, NULL);
+    if (zero && !zeroed && block != NULL)
+        memset(block, 0, size);
     return block;
 }
 
@@ -235,9 +267,14 @@ CAL_NOINLINE void *cal__block_zeroed_or(size_t size, cal__allocate *slow)
 
 /* Freeing. */
 
+static const struct cal_call plain_free = {
+    .size = sizeof plain_free, .kind = CAL_CALL_MALLOC, .bytes = CAL_CALL_UNKNOWN};
+
 static void release(struct cal__page *page, void *block)
 {
-    if (page->kind != CAL_PAGE_SLAB) {
+    if (CAL_UNLIKELY(page->kind >= CAL_PAGE_SLOTS)) {
+        cal__hooked_free(block, &plain_free);
+    } else if (page->kind != CAL_PAGE_SLAB) {
         cal__large_free(page);
     } else if (cal__page_heap(page) == cal__thread_heap) {
         cal__heap_free(page, block);
@@ -246,25 +283,26 @@ static void release(struct cal__page *page, void *block)
     }
 }
 
-static CAL_COLD void release_announced(struct cal__page *page, void *block)
+void cal__block_release(struct cal__page *page, void *block)
 {
-    cal__annotate_begin();
-    if (cal__hooks_observed())
-        cal__hooks_freeing(block, usable_of(page, block));
-    if (annotating())
-        cal__annotate_freed(block, capacity_of(page, block));
     release(page, block);
-    cal__annotate_end();
+}
+
+static bool is_hooked(void)
+{
+    return CAL_UNLIKELY(atomic_load_explicit(&cal__heap_mode, memory_order_relaxed) % 2 != 0);
 }
 
 static CAL_NOINLINE void free_slow(void *block)
 {
     if (block == NULL)
         return;
+    if (is_hooked()) {
+        cal__hooked_free(block, &plain_free);
+        return;
+    }
     struct cal__page *page = page_of(block, "invalid free");
-    if (CAL_UNLIKELY(atomic_load_explicit(&cal__heap_mode, memory_order_relaxed) % 2 != 0))
-        release_announced(page, block);
-    else
+    if (CAL_LIKELY(page != NULL))
         release(page, block);
 }
 
@@ -274,11 +312,35 @@ CAL_NOINLINE void cal__block_free(void *block)
         free_slow(block);
 }
 
+static CAL_COLD void free_hooked(void *block, unsigned how, size_t size, size_t alignment)
+{
+    const struct cal_call call = {.size = sizeof call,
+                                  .kind = (enum cal_call_kind)(how >> CAL_HOW_KIND_SHIFT),
+                                  .bytes = size,
+                                  .alignment = alignment};
+    cal__hooked_free(block, &call);
+}
+
+CAL_NOINLINE void cal__block_free_as(void *block, unsigned how, size_t size, size_t alignment)
+{
+    if (cal__gather_free(block) || block == NULL)
+        return;
+    if (!is_hooked()) {
+        struct cal__page *page = page_of(block, "invalid free");
+        if (page == NULL || page->kind < CAL_PAGE_SLOTS) {
+            if (page != NULL)
+                release(page, block);
+            return;
+        }
+    }
+    free_hooked(block, how, size, alignment);
+}
+
 /* Resizing. */
 
 static CAL_NOINLINE void *allocate_plain(size_t size)
 {
-    return cal__block_allocate(size, CAL_ALIGNMENT, false);
+    return cal__block_allocate(size, CAL_ALIGNMENT, CAL_HOW_MALLOC);
 }
 
 static bool resize_in_slab(struct cal__page *page, void *block, size_t size)
@@ -307,7 +369,7 @@ static int resize_capacity(struct cal__page *page, void *block, size_t size)
 
 static int resize(struct cal__page *page, void *block, size_t size)
 {
-    if (CAL_LIKELY(atomic_load_explicit(&cal__heap_mode, memory_order_relaxed) % 2 == 0))
+    if (!is_hooked())
         return resize_capacity(page, block, size);
     /* A tool is told of every block once; a change of size is a new block to it. */
     if (annotating())
@@ -321,7 +383,12 @@ static int resize(struct cal__page *page, void *block, size_t size)
 
 bool cal__block_resize(void *block, size_t size, const char *what)
 {
-    return resize(page_of(block, what), block, size) == 0;
+    struct cal__page *page = page_of(block, what);
+    if (CAL_UNLIKELY(page == NULL))
+        return false;
+    if (CAL_UNLIKELY(cal__page_is_special(page)))
+        return size <= CAL_REQUEST_MAX && cal__hooked_resize(page, block, size, CAL_HOW_NATIVE);
+    return resize(page, block, size) == 0;
 }
 
 static bool grows_by_copy(size_t size, size_t usable)
@@ -355,18 +422,20 @@ static void *move_mapping(struct cal__page *page, void *block, size_t size)
 }
 
 /* What to ask for when SIZE bytes no longer fit in USABLE: a block that grows by small steps gets
- * room for the next ones, or each step would copy it. Observers and tools are told the truth. */
+ * room for the next ones, or each step would copy it. */
 static size_t with_slack(size_t size, size_t usable)
 {
     size_t roomy = usable + usable / 4;
     bool small_step = size > usable && size < roomy && roomy <= CAL_RUN_MAX;
-    bool told = atomic_load_explicit(&cal__heap_mode, memory_order_relaxed) % 2 != 0;
-    return small_step && !told ? roomy : size;
+    return small_step ? roomy : size;
 }
 
 /* Copies to a new block. Shrinking never fails: without memory for it the block stays. */
-static void *move(void *block, size_t size, size_t usable)
+static void *move(void *block, size_t size, size_t usable, unsigned how)
 {
+    /* Add-ons and tools are told the truth, without slack. */
+    if (is_hooked())
+        return cal__hooked_move(block, size, usable, how);
     size_t roomy = with_slack(size, usable);
     void *copy = cal__allocate_or(roomy, allocate_plain);
     if (CAL_UNLIKELY(copy == NULL && roomy > size))
@@ -455,9 +524,13 @@ static bool in_few_pieces(const struct cal__page *page)
            cal__place_pieces(cal__page_start(page), granules) <= 1 + granules / PIECE_GRANULES;
 }
 
-void *cal__block_reallocate(void *block, size_t size)
+void *cal__block_reallocate(void *block, size_t size, unsigned how)
 {
     struct cal__page *page = page_of(block, "invalid realloc");
+    if (CAL_UNLIKELY(page == NULL))
+        return NULL;
+    if (CAL_UNLIKELY(cal__page_is_special(page)))
+        return cal__hooked_reallocate(page, block, size, how);
     size_t usable = usable_of(page, block);
     int error = should_move(page, size, usable) ? -EBUSY : resize(page, block, size);
     if (error == 0)
@@ -469,5 +542,5 @@ void *cal__block_reallocate(void *block, size_t size)
         if (moved != NULL)
             return moved;
     }
-    return move(block, size, usable);
+    return move(block, size, usable, how);
 }

@@ -5,16 +5,33 @@
 #ifndef CAL_BLOCK_H
 #define CAL_BLOCK_H
 
+#include <calloc/hooks.h>
 #include <string.h>
 
 #include "heap.h"
 #include "map.h"
 #include "os.h"
 
+/* How a block is asked for or given back: one of the second line, and for a request the SIZE bytes may
+ * have to read as zeros. */
+enum {
+    CAL_HOW_ZERO = 1,
+    CAL_HOW_NOTHING =
+        2, /* of SIZE the caller asked for nothing; only cal__block_allocate() says so */
+    CAL_HOW_KIND_SHIFT = 2,
+
+    CAL_HOW_MALLOC = CAL_CALL_MALLOC << CAL_HOW_KIND_SHIFT,
+    CAL_HOW_NEW = CAL_CALL_NEW << CAL_HOW_KIND_SHIFT,
+    CAL_HOW_NEW_ARRAY = CAL_CALL_NEW_ARRAY << CAL_HOW_KIND_SHIFT,
+    CAL_HOW_NATIVE = CAL_CALL_NATIVE << CAL_HOW_KIND_SHIFT,
+};
+
 /* Everything that the fast paths do not do. NULL when out of memory or SIZE is impossible.
- * ALIGNMENT is a power of two. ZERO: the SIZE bytes read as zeros. */
-void *cal__block_allocate(size_t size, size_t alignment, bool zero);
+ * ALIGNMENT is a power of two. */
+void *cal__block_allocate(size_t size, size_t alignment, unsigned how);
 void cal__block_free(void *block);
+/* The same with what the caller says of the block: CAL_CALL_UNKNOWN and 0 for nothing. */
+void cal__block_free_as(void *block, unsigned how, size_t size, size_t alignment);
 
 /* Between the two: blocks of all slabs that the thread has at hand or freed itself. What is not there
  * comes from SLOW, a tail call. */
@@ -30,7 +47,19 @@ size_t cal__block_usable(const void *block, const char *what);
 /* Resizes without changing the address; false and unchanged when that is not possible. SIZE > 0. */
 bool cal__block_resize(void *block, size_t size, const char *what);
 /* Resizes, moving if need be; NULL and unchanged when out of memory. SIZE > 0. */
-void *cal__block_reallocate(void *block, size_t size);
+void *cal__block_reallocate(void *block, size_t size, unsigned how);
+
+/* For hooked.c. The page of a block; when BLOCK does not start one that is fatal, or NULL if the add-on
+ * that plays the role slots says so. */
+struct cal__page *cal__block_page(const void *block, const char *what);
+/* Bytes from the block's start to its end, the redzone of annotations included. */
+size_t cal__block_capacity(const struct cal__page *page, const void *block);
+/* SIZE bytes, which is more than CALL asks for, from HEAP; with memory that is free in another shape, if
+ * there is no other. *ZEROED in: prefer memory that reads as zeros; out: whether it does. */
+void *cal__block_obtain(struct cal__heap *heap, size_t size, const struct cal_call *call,
+                        bool *zeroed);
+/* Gives a block back that nobody else has a say in. */
+void cal__block_release(struct cal__page *page, void *block);
 /* For a block of PAGE that the thread owns and whose block cannot stay as a matter of course: copies
  * it where it is small and a block is at hand; SLOW has all else. */
 typedef void *cal__reallocate(void *block, size_t size);
@@ -133,8 +162,9 @@ CAL_INLINE bool cal__count_down(struct cal__page *page)
 }
 
 /* Seventeen instructions with the return: four to find the page, seven that prove that BLOCK starts
- * a block that was cut from it and that it is this thread's, five to push and count. */
-CAL_INLINE void cal__free(void *block)
+ * a block that was cut from it and that it is this thread's, five to push and count. False when it is
+ * not an ordinary block of this thread's. */
+CAL_INLINE bool cal__free_own(void *block)
 {
     intptr_t distance = cal__map_distance(block);
     if (CAL_LIKELY(cal__is_own_start(&distance, block))) {
@@ -142,9 +172,22 @@ CAL_INLINE void cal__free(void *block)
         cal__map_page_once(&distance)->free = block;
         if (CAL_UNLIKELY(cal__count_down(cal__map_page_once(&distance))))
             cal__heap_page_event(cal__map_page_once(&distance));
-        return;
+        return true;
     }
-    cal__block_free(block);
+    return false;
+}
+
+CAL_INLINE void cal__free(void *block)
+{
+    if (!cal__free_own(block))
+        cal__block_free(block);
+}
+
+/* The same with what the caller says of the block, which costs nothing on the fast path. */
+CAL_INLINE void cal__free_as(void *block, unsigned how, size_t size, size_t alignment)
+{
+    if (!cal__free_own(block))
+        cal__block_free_as(block, how, size, alignment);
 }
 
 /* BLOCK may be anything and SIZE zero: neither is an ordinary block that stays, so both are SLOW's. */

@@ -16,7 +16,7 @@ static void *or_enomem(void *block)
 
 static CAL_NOINLINE void *malloc_slow(size_t size)
 {
-    return or_enomem(cal__block_allocate(size, CAL_ALIGNMENT, false));
+    return or_enomem(cal__block_allocate(size, CAL_ALIGNMENT, CAL_HOW_MALLOC));
 }
 
 CAL_EXPORT CAL_HOT void *malloc(size_t size)
@@ -38,20 +38,17 @@ CAL_EXPORT void cfree(void *block)
 /* The sizes are promises that the plain library does not need; hardening checks them. */
 CAL_EXPORT void free_sized(void *block, size_t size)
 {
-    (void)size;
-    cal__free(block);
+    cal__free_as(block, CAL_HOW_MALLOC, size, 0);
 }
 
 CAL_EXPORT void free_aligned_sized(void *block, size_t alignment, size_t size)
 {
-    (void)alignment;
-    (void)size;
-    cal__free(block);
+    cal__free_as(block, CAL_HOW_MALLOC, size, alignment);
 }
 
 static CAL_NOINLINE void *calloc_slow(size_t size)
 {
-    return or_enomem(cal__block_allocate(size, CAL_ALIGNMENT, true));
+    return or_enomem(cal__block_allocate(size, CAL_ALIGNMENT, CAL_HOW_MALLOC | CAL_HOW_ZERO));
 }
 
 CAL_EXPORT void *calloc(size_t count, size_t size)
@@ -70,7 +67,7 @@ static CAL_NOINLINE void *realloc_slow(void *block, size_t size)
         cal__free(block);
         return NULL;
     }
-    return or_enomem(cal__block_reallocate(block, size));
+    return or_enomem(cal__block_reallocate(block, size, CAL_HOW_MALLOC));
 }
 
 CAL_EXPORT void *realloc(void *block, size_t size)
@@ -92,7 +89,7 @@ static CAL_NOINLINE void *aligned_slow(size_t alignment, size_t size)
 {
     if (alignment <= CAL_ALIGNMENT)
         return cal__block_allocate_or(size, malloc_slow);
-    return or_enomem(cal__block_allocate(size, alignment, false));
+    return or_enomem(cal__block_allocate(size, alignment, CAL_HOW_MALLOC));
 }
 
 CAL_INLINE void *allocate_aligned(size_t alignment, size_t size)
@@ -122,7 +119,7 @@ CAL_EXPORT int posix_memalign(void **result, size_t alignment, size_t size)
         return EINVAL;
     void *block = cal__at_hand_aligned(size, alignment);
     if (CAL_UNLIKELY(block == NULL))
-        block = cal__block_allocate(size, cal__max(alignment, CAL_ALIGNMENT), false);
+        block = cal__block_allocate(size, cal__max(alignment, CAL_ALIGNMENT), CAL_HOW_MALLOC);
     if (CAL_UNLIKELY(block == NULL))
         return ENOMEM;
     *result = block;

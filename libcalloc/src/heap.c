@@ -2,6 +2,7 @@
 
 #include "message.h"
 #include "os.h"
+#include "slots.h"
 #include "span.h"
 
 struct cal__heap cal__heap_empty;
@@ -107,13 +108,21 @@ void cal__heap_take_page(struct cal__heap *heap, struct cal__page *page)
     partial_append(heap, page);
 }
 
+void cal__heap_release_page(struct cal__page *page)
+{
+    if (CAL_UNLIKELY(page->kind == CAL_PAGE_SLOTS))
+        cal__slots_close(page);
+    else
+        cal__merged_release(page);
+    cal__span_release(page);
+}
+
 static void page_release(struct cal__heap *heap, struct cal__page *page)
 {
     list_remove(heap, page);
     cal__page_set_owner(page, NULL);
     cal__remote_disown(heap, page);
-    cal__merged_release(page);
-    cal__span_release(page);
+    cal__heap_release_page(page);
 }
 
 void cal__heap_page_event(struct cal__page *page)
@@ -196,6 +205,8 @@ static void *refill(struct cal__heap *heap, struct cal__page *page, bool *zeroed
 /* One block, for direct mode: the others stay in the page. */
 static void *take_one(struct cal__heap *heap, struct cal__page *page, bool *zeroed)
 {
+    if (page->kind == CAL_PAGE_SLOTS)
+        return cal__slots_take(heap, page);
     if (page->free == NULL)
         cal__remote_collect(page, 0);
     if (page->free == NULL) {
@@ -224,8 +235,9 @@ static struct cal__page *page_create(struct cal__heap *heap, unsigned size_class
 {
     /* The first page of a class may never fill, and would keep the pages of a dirty run for nothing. */
     bool clean = !has_full(heap, size_class, 1);
-    struct cal__page *page =
-        cal__span_allocate(cal__class_granules(size_class), 1, CAL_PAGE_SLAB, clean);
+    bool slots = (heap->direct & CAL_DIRECT_SLOTS) != 0;
+    struct cal__page *page = cal__span_allocate(cal__class_granules(size_class), 1,
+                                                slots ? CAL_PAGE_SLOTS : CAL_PAGE_SLAB, clean);
     if (page == NULL)
         return NULL;
     /* One system call costs less than the page faults. Where it fails there are those. */
@@ -237,6 +249,10 @@ static struct cal__page *page_create(struct cal__heap *heap, unsigned size_class
     page->factor = cal__start_factor(size);
     page->asked = 0;
     page->capacity = (uint16_t)(cal__page_bytes(page) / size);
+    if (CAL_UNLIKELY(slots) && !cal__slots_open(page)) {
+        cal__span_release(page);
+        return NULL;
+    }
     cal__heap_take_page(heap, page);
     return page;
 }
@@ -384,11 +400,22 @@ static void list_set_owner(struct cal__page *page, struct cal__heap *heap)
         cal__page_set_owner(page, heap);
 }
 
+CAL_COLD void cal__heap_follow_slots(struct cal__heap *heap)
+{
+    /* While the mode is even, frees do not look at who has a say: a role just being registered waits. */
+    unsigned mode = atomic_load_explicit(&cal__heap_mode, memory_order_acquire);
+    if (mode % 2 == 0 || (heap->direct & CAL_DIRECT_SLOTS) != 0 || cal__slots_role() == NULL)
+        return;
+    cal__remote_abandon_all(heap);
+    heap->direct |= CAL_DIRECT_SLOTS;
+}
+
 CAL_COLD void cal__heap_follow_mode(struct cal__heap *heap)
 {
     unsigned mode = atomic_load_explicit(&cal__heap_mode, memory_order_acquire);
     heap->mode = mode;
-    heap->direct = mode % 2 != 0;
+    heap->direct = mode % 2 != 0 ? CAL_DIRECT | (heap->direct & CAL_DIRECT_SLOTS) : 0;
+    cal__heap_follow_slots(heap);
     for (unsigned i = 0; i < CAL_CLASSES; i++) {
         struct cal__bin *bin = &heap->bins[i];
         if (heap->direct)

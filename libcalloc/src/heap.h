@@ -50,8 +50,8 @@ struct cal__heap {
     union {
         struct {
             unsigned mode; /* the value of cal__heap_mode that `direct` was set for */
-            /* Direct mode: free[] stays empty and no page names its owner, so that every allocation
-             * and every free takes the slow path, where observers and annotations are. */
+            /* Direct mode, when not 0: free[] stays empty and no page names its owner, so that every
+             * allocation and every free takes the slow path, where add-ons and annotations are. */
             unsigned direct;
         };
         uint64_t plain; /* both: equal to cal__heap_mode where lists may be handed out */
@@ -67,6 +67,12 @@ struct cal__heap {
     struct cal__heap *next; /* all heaps ever made, newest first */
     struct cal__heap *next_unused;
     bool in_use;
+};
+
+/* Values of `direct`. */
+enum {
+    CAL_DIRECT = 1,
+    CAL_DIRECT_SLOTS = 2, /* and the heap's pages are of CAL_PAGE_SLOTS, all of them */
 };
 
 extern struct cal__heap cal__heap_empty;
@@ -98,6 +104,11 @@ void cal__heap_free(struct cal__page *page, void *block);
 void cal__heap_page_event(struct cal__page *page);
 /* Brings the heap into the mode that cal__heap_mode asks for. */
 void cal__heap_follow_mode(struct cal__heap *heap);
+/* From now on the heap makes pages of CAL_PAGE_SLOTS, where an add-on plays the role slots; those it has
+ * are left to whoever frees their blocks. */
+void cal__heap_follow_slots(struct cal__heap *heap);
+/* A page that is empty and in nobody's hands goes back to the span layer. */
+void cal__heap_release_page(struct cal__page *page);
 /* Looks after the remote frees of pages that are not allocated from. */
 void cal__heap_drain_returned(struct cal__heap *heap);
 /* Releases empty pages; HEAP is the calling thread's. */
@@ -131,6 +142,8 @@ void cal__page_set_target(struct cal__page *page, uint32_t target);
 void cal__remote_free(struct cal__page *page, void *block);
 /* The same for a chain of blocks from FIRST to LAST, which are SLOTS slots. */
 void cal__remote_push(struct cal__page *page, void *first, void *last, uint32_t slots);
+/* The same for one block of a page of CAL_PAGE_SLOTS. */
+void cal__remote_push_slot(struct cal__page *page, void *block);
 /* Moves remotely freed blocks to page->free and leaves EMPTY behind: 0 for a page that is allocated
  * from, else CAL_REMOTE_ASK(1) or CAL_REMOTE_ABANDONED. True when there were any. */
 bool cal__remote_collect(struct cal__page *page, uintptr_t empty);

@@ -8,14 +8,16 @@
 #include "lock.h"
 #include "message.h"
 #include "os.h"
+#include "owner.h"
+#include "slots.h"
 #include "thread.h"
-
-#define HOOKS_MAX 8
 
 /* Slots are read without the lock: a table is valid for ever, so a stale one is harmless. */
 static struct cal__lock lock;
-static const struct cal_hooks *_Atomic registered[HOOKS_MAX];
+static const struct cal_hooks *_Atomic registered[CAL_HOOKS_MAX];
 static const struct cal_hooks *source_owner;
+static const struct cal_hooks *slots_owner;
+static _Atomic bool observed;
 
 /* The family, bound by the dynamic linker before the first allocation if it is loaded at all. */
 extern const struct cal_hooks cal_addon_secure __attribute__((weak));
@@ -28,14 +30,10 @@ extern const struct cal_hooks cal_addon_arena __attribute__((weak));
 #define ROLE(table, field)                                                                        \
     ((table)->size >= offsetof(struct cal_hooks, field) + sizeof((table)->field) ? (table)->field \
                                                                                  : NULL)
-#define FUNCTION(role, field)                                                             \
-    ((role) != NULL &&                                                                    \
-             (role)->size >= offsetof(__typeof__(*(role)), field) + sizeof((role)->field) \
-         ? (role)->field                                                                  \
-         : NULL)
+#define FUNCTION CAL_HOOKS_FUNCTION
 
 #define FOR_EACH_HOOKS(table)                                                            \
-    for (int table##_index = 0; table##_index < HOOKS_MAX; table##_index++)              \
+    for (int table##_index = 0; table##_index < CAL_HOOKS_MAX; table##_index++)          \
         for (const struct cal_hooks *table =                                             \
                  atomic_load_explicit(&registered[table##_index], memory_order_acquire); \
              table != NULL; table = NULL)
@@ -72,22 +70,36 @@ static int check(const struct cal_hooks *hooks)
         refuse(hooks, "its hook table has another version", NULL);
         return -EINVAL;
     }
-    if (ROLE(hooks, slots) != NULL || ROLE(hooks, owner) != NULL) {
-        refuse(hooks, "it needs a role that this libcalloc does not have", NULL);
-        return -EINVAL;
-    }
     const struct cal_source *source = ROLE(hooks, source);
-    if (source != NULL && !source_is_complete(source)) {
-        refuse(hooks, "its source lacks a function", NULL);
-        return -EINVAL;
-    }
-    return 0;
+    const struct cal_slots *slots = ROLE(hooks, slots);
+    const struct cal_owner *owner = ROLE(hooks, owner);
+    const char *wrong = NULL;
+    if (source != NULL && !source_is_complete(source))
+        wrong = "its source lacks a function";
+    else if (FUNCTION(slots, extra) != NULL && FUNCTION(slots, usable) == NULL)
+        wrong = "its slots have 'extra' and no 'usable'";
+    else if (owner != NULL && !cal__owner_is_complete(owner))
+        wrong = "its owner lacks 'deallocate' or 'usable'";
+    if (wrong == NULL)
+        return 0;
+    refuse(hooks, wrong, NULL);
+    return -EINVAL;
+}
+
+/* False, and says so, when another add-on plays an exclusive role. */
+static bool is_vacant(const struct cal_hooks *hooks, const void *role,
+                      const struct cal_hooks *player, const char *reason)
+{
+    if (role == NULL || player == NULL)
+        return true;
+    refuse(hooks, reason, player->name);
+    return false;
 }
 
 static int insert(const struct cal_hooks *hooks)
 {
     int place = -1;
-    for (int i = HOOKS_MAX; i-- > 0;) {
+    for (int i = CAL_HOOKS_MAX; i-- > 0;) {
         const struct cal_hooks *other = atomic_load_explicit(&registered[i], memory_order_relaxed);
         if (other == hooks)
             return -EEXIST;
@@ -100,19 +112,30 @@ static int insert(const struct cal_hooks *hooks)
         return -ENOSPC;
     }
     const struct cal_source *source = ROLE(hooks, source);
-    if (source != NULL && source_owner != NULL) {
-        refuse(hooks, "the role 'source' belongs to", source_owner->name);
+    const struct cal_slots *slots = ROLE(hooks, slots);
+    if (!is_vacant(hooks, source, source_owner, "the role 'source' belongs to") ||
+        !is_vacant(hooks, slots, slots_owner, "the role 'slots' belongs to"))
         return -EBUSY;
-    }
     if (source != NULL) {
         source_owner = hooks;
         cal__os_set_source(source);
     }
+    if (slots != NULL) {
+        slots_owner = hooks;
+        cal__slots_play(slots);
+    }
+    if (ROLE(hooks, owner) != NULL)
+        cal__owner_add(ROLE(hooks, owner));
     atomic_store_explicit(&registered[place], hooks, memory_order_release);
     return 0;
 }
 
 bool cal__hooks_observed(void)
+{
+    return atomic_load_explicit(&observed, memory_order_relaxed);
+}
+
+static bool is_observed(void)
 {
     FOR_EACH_HOOKS(table)
     {
@@ -122,9 +145,13 @@ bool cal__hooks_observed(void)
     return false;
 }
 
-static void update_mode(void)
+static void update_mode(const struct cal_hooks *hooks)
 {
-    cal__thread_set_direct(cal__hooks_observed() || cal__annotating != CAL_ANNOTATE_NONE);
+    bool slots = ROLE(hooks, slots) != NULL;
+    atomic_store_explicit(&observed, is_observed(), memory_order_relaxed);
+    bool direct = slots_owner != NULL || cal__owner_claims() || cal__hooks_observed() ||
+                  cal__annotating != CAL_ANNOTATE_NONE;
+    cal__thread_set_direct(direct, slots);
 }
 
 CAL_EXPORT int cal_hooks_register(const struct cal_hooks *hooks)
@@ -137,7 +164,7 @@ CAL_EXPORT int cal_hooks_register(const struct cal_hooks *hooks)
     cal__lock_acquire(&lock);
     result = insert(hooks);
     if (result == 0)
-        update_mode();
+        update_mode(hooks);
     cal__lock_release(&lock);
     return result;
 }
@@ -146,15 +173,17 @@ CAL_EXPORT int cal_hooks_unregister(const struct cal_hooks *hooks)
 {
     int result = -ENOENT;
     cal__lock_acquire(&lock);
-    for (int i = 0; i < HOOKS_MAX && hooks != NULL; i++) {
+    for (int i = 0; i < CAL_HOOKS_MAX && hooks != NULL; i++) {
         if (atomic_load_explicit(&registered[i], memory_order_relaxed) != hooks)
             continue;
-        if (source_owner == hooks) {
+        if (source_owner == hooks || slots_owner == hooks) {
             result = -EBUSY;
             break;
         }
         atomic_store_explicit(&registered[i], NULL, memory_order_release);
-        update_mode();
+        if (ROLE(hooks, owner) != NULL)
+            cal__owner_remove(ROLE(hooks, owner));
+        update_mode(hooks);
         result = 0;
     }
     cal__lock_release(&lock);
@@ -170,7 +199,7 @@ void cal__hooks_start(void)
             continue;
         cal__lock_acquire(&lock);
         if (insert(family[i]) == 0)
-            update_mode();
+            update_mode(family[i]);
         cal__lock_release(&lock);
     }
 }

@@ -6,6 +6,16 @@
 
 #include "base.h"
 
+/* As many tables are registered at the most. */
+#define CAL_HOOKS_MAX 8
+
+/* A function of a role, NULL where there is none; roles of other ages may be shorter. */
+#define CAL_HOOKS_FUNCTION(role, field)                                                   \
+    ((role) != NULL &&                                                                    \
+             (role)->size >= offsetof(__typeof__(*(role)), field) + sizeof((role)->field) \
+         ? (role)->field                                                                  \
+         : NULL)
+
 /* Registers the family's add-ons that were loaded with the process. */
 void cal__hooks_start(void);
 

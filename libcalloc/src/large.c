@@ -22,6 +22,16 @@ static void add(_Atomic size_t *counter, size_t value)
     atomic_fetch_add_explicit(counter, value, memory_order_relaxed);
 }
 
+void cal__large_begin(struct cal__page *page, size_t size)
+{
+    page->size = size;
+    struct counters *counters = counters_of(page->kind);
+    add(&counters->allocations, 1);
+    add(&counters->live, 1);
+    add(&counters->live_bytes, size);
+    add(&counters->allocated_bytes, size);
+}
+
 void *cal__large_allocate(size_t size, size_t alignment, enum cal__page_kind kind, bool *zeroed)
 {
     struct cal__page *page = cal__span_allocate(
@@ -29,20 +39,20 @@ void *cal__large_allocate(size_t size, size_t alignment, enum cal__page_kind kin
     if (page == NULL)
         return NULL;
     *zeroed = page->zeroed;
-    page->size = cal__page_bytes(page);
-    struct counters *counters = counters_of(kind);
-    add(&counters->allocations, 1);
-    add(&counters->live, 1);
-    add(&counters->live_bytes, page->size);
-    add(&counters->allocated_bytes, page->size);
+    cal__large_begin(page, cal__page_bytes(page));
     return cal__page_start(page);
 }
 
-void cal__large_free(struct cal__page *page)
+void cal__large_end(struct cal__page *page)
 {
     struct counters *counters = counters_of(page->kind);
     add(&counters->live, (size_t)-1);
     add(&counters->live_bytes, -page->size);
+}
+
+void cal__large_free(struct cal__page *page)
+{
+    cal__large_end(page);
     cal__span_release(page);
 }
 

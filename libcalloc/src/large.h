@@ -11,6 +11,9 @@
  * reads as zeros; out: whether it does. NULL: no memory. */
 void *cal__large_allocate(size_t size, size_t alignment, enum cal__page_kind kind, bool *zeroed);
 void cal__large_free(struct cal__page *page);
+/* What is counted of both: a block of SIZE bytes begins to live in a page, and ends to. */
+void cal__large_begin(struct cal__page *page, size_t size);
+void cal__large_end(struct cal__page *page);
 /* Grows or shrinks without a change of address; false and unchanged when there is no room to grow. */
 bool cal__large_resize(struct cal__page *page, size_t size);
 /* Grows a HUGE one by moving the pages. NULL and unchanged when that is not possible. */

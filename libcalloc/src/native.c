@@ -6,11 +6,11 @@
 #include "block.h"
 #include "span.h"
 
-static void *allocate(size_t size, size_t alignment, bool zero)
+static void *allocate(size_t size, size_t alignment, unsigned how)
 {
     if (size == 0)
         return NULL;
-    void *block = cal__block_allocate(size, alignment, zero);
+    void *block = cal__block_allocate(size, alignment, CAL_HOW_NATIVE | how);
     if (block == NULL)
         errno = ENOMEM;
     return block;
@@ -18,7 +18,7 @@ static void *allocate(size_t size, size_t alignment, bool zero)
 
 static CAL_NOINLINE void *allocate_slow(size_t size)
 {
-    return allocate(size, CAL_ALIGNMENT, false);
+    return allocate(size, CAL_ALIGNMENT, 0);
 }
 
 CAL_EXPORT void *cal_allocate(size_t size)
@@ -28,7 +28,7 @@ CAL_EXPORT void *cal_allocate(size_t size)
 
 static CAL_NOINLINE void *zeroed_slow(size_t size)
 {
-    return allocate(size, CAL_ALIGNMENT, true);
+    return allocate(size, CAL_ALIGNMENT, CAL_HOW_ZERO);
 }
 
 CAL_EXPORT void *cal_allocate_zeroed(size_t size)
@@ -42,12 +42,12 @@ CAL_EXPORT void *cal_allocate_aligned(size_t size, size_t alignment)
         errno = EINVAL;
         return NULL;
     }
-    return allocate(size, cal__max(alignment, CAL_ALIGNMENT), false);
+    return allocate(size, cal__max(alignment, CAL_ALIGNMENT), 0);
 }
 
 CAL_EXPORT void cal_deallocate(void *block)
 {
-    cal__free(block);
+    cal__free_as(block, CAL_HOW_NATIVE, CAL_CALL_UNKNOWN, 0);
 }
 
 static CAL_NOINLINE void *reallocate_slow(void *block, size_t size)
@@ -55,10 +55,10 @@ static CAL_NOINLINE void *reallocate_slow(void *block, size_t size)
     if (block == NULL)
         return cal_allocate(size);
     if (size == 0) {
-        cal__free(block);
+        cal__free_as(block, CAL_HOW_NATIVE, CAL_CALL_UNKNOWN, 0);
         return NULL;
     }
-    void *result = cal__block_reallocate(block, size);
+    void *result = cal__block_reallocate(block, size, CAL_HOW_NATIVE);
     if (result == NULL)
         errno = ENOMEM;
     return result;

@@ -63,10 +63,10 @@ static CAL_COLD _Noreturn void throw_bad_alloc(size_t size)
     abort();
 }
 
-static CAL_COLD void *new_again(size_t size, size_t alignment)
+static CAL_COLD void *new_again(size_t size, size_t alignment, unsigned how)
 {
     for (;;) {
-        void *block = cal__block_allocate(size, alignment, false);
+        void *block = cal__block_allocate(size, alignment, how);
         if (block != NULL)
             return block;
         new_handler handler = current_handler();
@@ -76,41 +76,57 @@ static CAL_COLD void *new_again(size_t size, size_t alignment)
     }
 }
 
+/* Single and array forms do the same, but an add-on may tell one from the other. */
+
+CAL_INLINE void *new_or_throw(size_t size, size_t alignment, unsigned how)
+{
+    alignment = cal__max(alignment, CAL_ALIGNMENT);
+    void *block = cal__block_allocate(size, alignment, how);
+    return CAL_LIKELY(block != NULL) ? block : new_again(size, alignment, how);
+}
+
 static CAL_NOINLINE void *new_slow(size_t size)
 {
-    void *block = cal__block_allocate(size, CAL_ALIGNMENT, false);
-    return CAL_LIKELY(block != NULL) ? block : new_again(size, CAL_ALIGNMENT);
+    return new_or_throw(size, CAL_ALIGNMENT, CAL_HOW_NEW);
+}
+
+static CAL_NOINLINE void *new_array_slow(size_t size)
+{
+    return new_or_throw(size, CAL_ALIGNMENT, CAL_HOW_NEW_ARRAY);
 }
 
 static CAL_NOINLINE void *new_aligned_slow(size_t size, size_t alignment)
 {
-    alignment = cal__max(alignment, CAL_ALIGNMENT);
-    void *block = cal__block_allocate(size, alignment, false);
-    return CAL_LIKELY(block != NULL) ? block : new_again(size, alignment);
+    return new_or_throw(size, alignment, CAL_HOW_NEW);
+}
+
+static CAL_NOINLINE void *new_array_aligned_slow(size_t size, size_t alignment)
+{
+    return new_or_throw(size, alignment, CAL_HOW_NEW_ARRAY);
 }
 
 /* The nothrow forms must catch what a handler throws, which C cannot. libstdc++'s own do that
  * around a call of the throwing form, which is ours. */
-static CAL_COLD void *nothrow_again(size_t size)
+static CAL_COLD void *nothrow_again(size_t size, const char *name)
 {
     if (current_handler() == NULL)
         return NULL;
     void *(*standard)(size_t, const void *);
     static const char any;
-    void *symbol = next("_ZnwmRKSt9nothrow_t");
+    void *symbol = next(name);
     if (symbol == NULL)
         return NULL;
     memcpy(&standard, &symbol, sizeof standard);
     return standard(size, &any);
 }
 
-static CAL_COLD void *nothrow_aligned_again(size_t size, size_t alignment)
+static CAL_COLD void *nothrow_aligned_again(size_t size, size_t alignment, const char *name)
 {
     if (current_handler() == NULL)
         return NULL;
     void *(*standard)(size_t, size_t, const void *);
     static const char any;
-    void *symbol = next("_ZnwmSt11align_val_tRKSt9nothrow_t");
+    void *symbol = next(name);
     if (symbol == NULL)
         return NULL;
     memcpy(&standard, &symbol, sizeof standard);
@@ -119,68 +135,90 @@ static CAL_COLD void *nothrow_aligned_again(size_t size, size_t alignment)
 
 static CAL_NOINLINE void *nothrow_slow(size_t size)
 {
-    void *block = cal__block_allocate(size, CAL_ALIGNMENT, false);
-    return CAL_LIKELY(block != NULL) ? block : nothrow_again(size);
+    void *block = cal__block_allocate(size, CAL_ALIGNMENT, CAL_HOW_NEW);
+    return CAL_LIKELY(block != NULL) ? block : nothrow_again(size, "_ZnwmRKSt9nothrow_t");
+}
+
+static CAL_NOINLINE void *nothrow_array_slow(size_t size)
+{
+    void *block = cal__block_allocate(size, CAL_ALIGNMENT, CAL_HOW_NEW_ARRAY);
+    return CAL_LIKELY(block != NULL) ? block : nothrow_again(size, "_ZnamRKSt9nothrow_t");
+}
+
+CAL_INLINE void *nothrow_aligned(size_t size, size_t alignment, unsigned how, const char *name)
+{
+    void *block = cal__block_allocate(size, cal__max(alignment, CAL_ALIGNMENT), how);
+    return CAL_LIKELY(block != NULL) ? block : nothrow_aligned_again(size, alignment, name);
 }
 
 static CAL_NOINLINE void *nothrow_aligned_slow(size_t size, size_t alignment)
 {
-    void *block = cal__block_allocate(size, cal__max(alignment, CAL_ALIGNMENT), false);
-    return CAL_LIKELY(block != NULL) ? block : nothrow_aligned_again(size, alignment);
+    return nothrow_aligned(size, alignment, CAL_HOW_NEW, "_ZnwmSt11align_val_tRKSt9nothrow_t");
 }
 
-/* One line per operator: single and array forms differ in name only. */
-#define NEW(name)                                \
-    CAL_EXPORT void *name(size_t size)           \
-    {                                            \
-        return cal__allocate_or(size, new_slow); \
+static CAL_NOINLINE void *nothrow_array_aligned_slow(size_t size, size_t alignment)
+{
+    return nothrow_aligned(size, alignment, CAL_HOW_NEW_ARRAY,
+                           "_ZnamSt11align_val_tRKSt9nothrow_t");
+}
+
+/* One line per operator. */
+#define NEW(name, slow)                      \
+    CAL_EXPORT void *name(size_t size)       \
+    {                                        \
+        return cal__allocate_or(size, slow); \
     }
-#define NEW_NOTHROW(name)                                   \
+#define NEW_NOTHROW(name, slow)                             \
     CAL_EXPORT void *name(size_t size, const void *nothrow) \
     {                                                       \
         (void)nothrow;                                      \
-        return cal__allocate_or(size, nothrow_slow);        \
+        return cal__allocate_or(size, slow);                \
     }
-#define NEW_ALIGNED(name)                                                             \
-    CAL_EXPORT void *name(size_t size, size_t alignment)                              \
-    {                                                                                 \
-        void *block = cal__at_hand_aligned(size, alignment);                          \
-        return CAL_LIKELY(block != NULL) ? block : new_aligned_slow(size, alignment); \
+#define NEW_ALIGNED(name, slow)                                           \
+    CAL_EXPORT void *name(size_t size, size_t alignment)                  \
+    {                                                                     \
+        void *block = cal__at_hand_aligned(size, alignment);              \
+        return CAL_LIKELY(block != NULL) ? block : slow(size, alignment); \
     }
-#define NEW_ALIGNED_NOTHROW(name)                                                         \
-    CAL_EXPORT void *name(size_t size, size_t alignment, const void *nothrow)             \
-    {                                                                                     \
-        (void)nothrow;                                                                    \
-        void *block = cal__at_hand_aligned(size, alignment);                              \
-        return CAL_LIKELY(block != NULL) ? block : nothrow_aligned_slow(size, alignment); \
+#define NEW_ALIGNED_NOTHROW(name, slow)                                       \
+    CAL_EXPORT void *name(size_t size, size_t alignment, const void *nothrow) \
+    {                                                                         \
+        (void)nothrow;                                                        \
+        void *block = cal__at_hand_aligned(size, alignment);                  \
+        return CAL_LIKELY(block != NULL) ? block : slow(size, alignment);     \
     }
-/* Further arguments of delete (size, alignment, nothrow) are promises that are not needed. */
-#define DELETE(name, ...)                            \
-    CAL_EXPORT void name(void *block, ##__VA_ARGS__) \
-    {                                                \
-        cal__free(block);                            \
+/* What further arguments of delete promise, size and alignment, is for hardening to check. */
+#define DELETE(name, how, said_size, said_alignment, ...)    \
+    CAL_EXPORT void name(void *block, ##__VA_ARGS__)         \
+    {                                                        \
+        cal__free_as(block, how, said_size, said_alignment); \
     }
 
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
-NEW(_Znwm)
-NEW(_Znam)
-NEW_NOTHROW(_ZnwmRKSt9nothrow_t)
-NEW_NOTHROW(_ZnamRKSt9nothrow_t)
-NEW_ALIGNED(_ZnwmSt11align_val_t)
-NEW_ALIGNED(_ZnamSt11align_val_t)
-NEW_ALIGNED_NOTHROW(_ZnwmSt11align_val_tRKSt9nothrow_t)
-NEW_ALIGNED_NOTHROW(_ZnamSt11align_val_tRKSt9nothrow_t)
-DELETE(_ZdlPv)
-DELETE(_ZdaPv)
-DELETE(_ZdlPvm, size_t size)
-DELETE(_ZdaPvm, size_t size)
-DELETE(_ZdlPvRKSt9nothrow_t, const void *nothrow)
-DELETE(_ZdaPvRKSt9nothrow_t, const void *nothrow)
-DELETE(_ZdlPvSt11align_val_t, size_t alignment)
-DELETE(_ZdaPvSt11align_val_t, size_t alignment)
-DELETE(_ZdlPvmSt11align_val_t, size_t size, size_t alignment)
-DELETE(_ZdaPvmSt11align_val_t, size_t size, size_t alignment)
-DELETE(_ZdlPvSt11align_val_tRKSt9nothrow_t, size_t alignment, const void *nothrow)
-DELETE(_ZdaPvSt11align_val_tRKSt9nothrow_t, size_t alignment, const void *nothrow)
+NEW(_Znwm, new_slow)
+NEW(_Znam, new_array_slow)
+NEW_NOTHROW(_ZnwmRKSt9nothrow_t, nothrow_slow)
+NEW_NOTHROW(_ZnamRKSt9nothrow_t, nothrow_array_slow)
+NEW_ALIGNED(_ZnwmSt11align_val_t, new_aligned_slow)
+NEW_ALIGNED(_ZnamSt11align_val_t, new_array_aligned_slow)
+NEW_ALIGNED_NOTHROW(_ZnwmSt11align_val_tRKSt9nothrow_t, nothrow_aligned_slow)
+NEW_ALIGNED_NOTHROW(_ZnamSt11align_val_tRKSt9nothrow_t, nothrow_array_aligned_slow)
+#define ONE     CAL_HOW_NEW
+#define ARRAY   CAL_HOW_NEW_ARRAY
+#define UNKNOWN CAL_CALL_UNKNOWN
+DELETE(_ZdlPv, ONE, UNKNOWN, 0)
+DELETE(_ZdaPv, ARRAY, UNKNOWN, 0)
+DELETE(_ZdlPvm, ONE, size, 0, size_t size)
+DELETE(_ZdaPvm, ARRAY, size, 0, size_t size)
+DELETE(_ZdlPvRKSt9nothrow_t, ONE, UNKNOWN, 0, const void *nothrow)
+DELETE(_ZdaPvRKSt9nothrow_t, ARRAY, UNKNOWN, 0, const void *nothrow)
+DELETE(_ZdlPvSt11align_val_t, ONE, UNKNOWN, alignment, size_t alignment)
+DELETE(_ZdaPvSt11align_val_t, ARRAY, UNKNOWN, alignment, size_t alignment)
+DELETE(_ZdlPvmSt11align_val_t, ONE, size, alignment, size_t size, size_t alignment)
+DELETE(_ZdaPvmSt11align_val_t, ARRAY, size, alignment, size_t size, size_t alignment)
+DELETE(_ZdlPvSt11align_val_tRKSt9nothrow_t, ONE, UNKNOWN, alignment, size_t alignment,
+       const void *nothrow)
+DELETE(_ZdaPvSt11align_val_tRKSt9nothrow_t, ARRAY, UNKNOWN, alignment, size_t alignment,
+       const void *nothrow)

@@ -9,7 +9,10 @@
  *     current page   target = -1: never, it stays however empty it is
  *     other pages    target = 0: the page is empty; higher while blocks lie in `remote`, whose
  *                    return is counted there (cal__remote_settle)
- * so one counter serves both and the fast path has one decrement. */
+ * so one counter serves both and the fast path has one decrement.
+ *
+ * Slabs of CAL_PAGE_SLOTS count in the same way; their free slots are bits in cal__slots, where `remote`
+ * has its links too, and `carved` are those that were ever handed out. */
 #ifndef CAL_PAGE_H
 #define CAL_PAGE_H
 
@@ -18,13 +21,17 @@
 #include "base.h"
 
 struct cal__heap;
+struct cal__slots;
+struct cal_owner;
 
 enum cal__page_kind {
     CAL_PAGE_NONE, /* descriptor not in use, or its run is in nobody's hands */
     CAL_PAGE_FREE, /* free run in the span layer */
     CAL_PAGE_SLAB,
-    CAL_PAGE_RUN,  /* one large block */
-    CAL_PAGE_HUGE, /* one of more than CAL_RUN_MAX, or aligned to more */
+    CAL_PAGE_RUN,   /* one large block */
+    CAL_PAGE_HUGE,  /* one of more than CAL_RUN_MAX, or aligned to more */
+    CAL_PAGE_SLOTS, /* a slab whose free slots are known apart from them (slots.h) */
+    CAL_PAGE_RANGE, /* an add-on's (owner.h) */
 };
 
 enum cal__page_list {
@@ -53,7 +60,8 @@ struct cal__page {
     _Atomic uint64_t tag; /* number of the first granule */
     /* The page's start plus the key of the thread whose frees may take the fast path. */
     _Atomic uint64_t origin;
-    void *free; /* blocks freed by the owner, linked through their first word */
+    /* Blocks freed by the owner, linked through their first word; SLOTS: NULL; RANGE: the add-on's. */
+    void *free;
     /* See above. A new target is one store of both, so that a fork between two cannot tear them. */
     union {
         struct {
@@ -82,16 +90,26 @@ struct cal__page {
         struct cal__page *returned_next; /* SLAB: in the owner's list of notified pages */
         struct cal__page *newer;         /* FREE and dirty: freed after this one */
     };
-    _Atomic uint64_t *_Atomic merged; /* bit i: slot i continues the block before it; or NULL */
+    union {
+        /* SLAB: bit i: slot i continues the block before it; or NULL. */
+        _Atomic uint64_t *_Atomic merged;
+        /* SLOTS: what is known of the slots; RUN, HUGE: the same if an add-on has a say, or NULL. */
+        struct cal__slots *_Atomic slots;
+        const struct cal_owner *_Atomic owner; /* RANGE */
+    };
     union {
         uint64_t expiry; /* FREE: when to purge */
-        size_t size;     /* RUN, HUGE: usable bytes; SLAB: number of merged blocks */
+        /* RUN, HUGE: usable bytes; SLAB: number of merged blocks; SLOTS: 1, as all is special. */
+        size_t size;
     };
     union {
         struct {
-            bool queued;    /* SLAB: in the owner's list of notified pages, under its lock */
-            uint16_t asked; /* SLAB: where the counter in `remote` began; the owner's */
-            /* SLAB: granules that take memory, about; all of them where it was dirty. */
+            bool queued; /* SLAB, SLOTS: in the owner's list of notified pages, under its lock */
+            union {
+                uint16_t asked; /* SLAB, SLOTS: where the counter in `remote` began; the owner's */
+                uint16_t reach; /* RUN, HUGE: granules that the map knows behind the first */
+            };
+            /* SLAB, SLOTS, RANGE: granules that take memory, about; all of them where it was dirty. */
             uint16_t touched;
         };
         struct cal__page *older; /* FREE and dirty: freed before this one */
@@ -150,6 +168,17 @@ CAL_INLINE uint32_t cal__page_used(const struct cal__page *page)
 CAL_INLINE struct cal__heap *cal__page_heap(const struct cal__page *page)
 {
     return atomic_load_explicit(&page->heap, memory_order_acquire);
+}
+
+/* True for blocks of one size, as many as fit. */
+CAL_INLINE bool cal__page_is_slab(const struct cal__page *page)
+{
+    return page->kind == CAL_PAGE_SLAB || page->kind == CAL_PAGE_SLOTS;
+}
+
+CAL_INLINE struct cal__slots *cal__page_slots(const struct cal__page *page)
+{
+    return atomic_load_explicit(&page->slots, memory_order_acquire);
 }
 
 CAL_INLINE void *cal__remote_first(uintptr_t remote)

@@ -13,11 +13,13 @@
  * leaving cannot miss each other; frees then go to page->free under one lock. */
 #include "gather.h"
 #include "message.h"
+#include "slots.h"
 #include "span.h"
 
 static struct cal__lock abandoned_lock;
-/* Pages with room. One without is in no list: the next free of one of its blocks finds it. */
-static struct cal__page *abandoned[CAL_CLASSES];
+/* Pages with room, those of CAL_PAGE_SLOTS in the second row. One without is in no list: the next free
+ * of one of its blocks finds it. */
+static struct cal__page *abandoned[2][CAL_CLASSES];
 /* Lets the usual case, that there are none, go without the lock. */
 static _Atomic size_t abandoned_pages;
 
@@ -77,6 +79,11 @@ void cal__remote_disown(struct cal__heap *heap, struct cal__page *page)
     cal__lock_release(&heap->lock);
 }
 
+static struct cal__page **abandoned_list(const struct cal__page *page)
+{
+    return &abandoned[page->kind == CAL_PAGE_SLOTS][page->size_class];
+}
+
 static void abandoned_unlink(struct cal__page *page)
 {
     if (page->list != CAL_LIST_ABANDONED)
@@ -86,7 +93,7 @@ static void abandoned_unlink(struct cal__page *page)
     if (page->previous != NULL)
         page->previous->next = page->next;
     else
-        abandoned[page->size_class] = page->next;
+        *abandoned_list(page) = page->next;
     page->next = page->previous = NULL;
     page->list = CAL_LIST_NONE;
     atomic_fetch_sub_explicit(&abandoned_pages, 1, memory_order_relaxed);
@@ -100,16 +107,34 @@ static void abandoned_offer(struct cal__page *page)
         return;
     page->list = CAL_LIST_ABANDONED;
     page->previous = NULL;
-    page->next = abandoned[page->size_class];
+    page->next = *abandoned_list(page);
     if (page->next != NULL)
         page->next->previous = page;
-    abandoned[page->size_class] = page;
+    *abandoned_list(page) = page;
     atomic_fetch_add_explicit(&abandoned_pages, 1, memory_order_relaxed);
+}
+
+static void *next_of(const struct cal__page *page, void *block)
+{
+    return page->kind == CAL_PAGE_SLOTS ? cal__slots_next(page, block) : cal__block_next(block);
+}
+
+static void set_next(struct cal__page *page, void *block, void *next)
+{
+    if (page->kind == CAL_PAGE_SLOTS)
+        cal__slots_set_next(page, block, next);
+    else
+        cal__block_set_next(block, next);
 }
 
 /* Pushes BLOCK with all its slots to page->free without looking at the countdown's zero. */
 static void push_quietly(struct cal__page *page, void *block)
 {
+    if (CAL_UNLIKELY(page->kind == CAL_PAGE_SLOTS)) {
+        cal__slots_put(page, block);
+        page->countdown--;
+        return;
+    }
     uint32_t slots = CAL_UNLIKELY(page->size != 0) ? cal__merged_end(page, block) : 1;
     size_t block_size = page->block_size;
     for (char *slot = block; slots != 0; slots--, slot += block_size) {
@@ -123,7 +148,7 @@ static void push_quietly(struct cal__page *page, void *block)
 static void push_list(struct cal__page *page, void *block)
 {
     while (block != NULL) {
-        void *next = cal__block_next(block);
+        void *next = next_of(page, block);
         if (cal__page_used(page) == 0)
             cal__fatal("double free", block);
         push_quietly(page, block);
@@ -135,7 +160,7 @@ static void push_list(struct cal__page *page, void *block)
 static CAL_NOINLINE bool free_abandoned(struct cal__page *page, void *first, void *last)
 {
     bool empty = false;
-    cal__block_set_next(last, NULL);
+    set_next(page, last, NULL);
     cal__lock_acquire(&abandoned_lock);
     bool still =
         (atomic_load_explicit(&page->remote, memory_order_relaxed) & CAL_REMOTE_ABANDONED) != 0;
@@ -150,14 +175,13 @@ static CAL_NOINLINE bool free_abandoned(struct cal__page *page, void *first, voi
             abandoned_offer(page);
     }
     cal__lock_release(&abandoned_lock);
-    if (empty) {
-        cal__merged_release(page);
-        cal__span_release(page);
-    }
+    if (empty)
+        cal__heap_release_page(page);
     return still;
 }
 
-void cal__remote_push(struct cal__page *page, void *first, void *last, uint32_t slots)
+/* ASIDE: the page is of CAL_PAGE_SLOTS, where links are not in the blocks. */
+CAL_INLINE void push(struct cal__page *page, void *first, void *last, uint32_t slots, bool aside)
 {
     uintptr_t old = atomic_load_explicit(&page->remote, memory_order_acquire);
     uintptr_t new;
@@ -170,12 +194,25 @@ void cal__remote_push(struct cal__page *page, void *first, void *last, uint32_t 
         void *head = cal__remote_first(old);
         if (CAL_UNLIKELY(head == first))
             cal__fatal("double free", first);
-        cal__block_set_next(last, head);
+        if (aside)
+            cal__slots_set_next(page, last, head);
+        else
+            cal__block_set_next(last, head);
         new = old - (uintptr_t)head + (uintptr_t)first + ((uintptr_t)slots << CAL_REMOTE_SHIFT);
     } while (!atomic_compare_exchange_weak_explicit(&page->remote, &old, new, memory_order_release,
                                                     memory_order_acquire));
     if ((new & ~old) & CAL_REMOTE_TOLD)
         notify(page);
+}
+
+void cal__remote_push(struct cal__page *page, void *first, void *last, uint32_t slots)
+{
+    push(page, first, last, slots, false);
+}
+
+void cal__remote_push_slot(struct cal__page *page, void *block)
+{
+    push(page, block, block, 1, true);
 }
 
 void cal__remote_free(struct cal__page *page, void *block)
@@ -262,16 +299,21 @@ static void abandon(struct cal__page *page)
     if (!empty)
         abandoned_offer(page);
     cal__lock_release(&abandoned_lock);
-    if (empty) {
-        cal__merged_release(page);
-        cal__span_release(page);
-    }
+    if (empty)
+        cal__heap_release_page(page);
 }
 
 void cal__remote_orphan(struct cal__page *page)
 {
     cal__page_set_target(page, 0);
     atomic_store_explicit(&page->heap, NULL, memory_order_relaxed);
+    if (page->kind == CAL_PAGE_SLOTS) {
+        atomic_store_explicit(&page->remote, CAL_REMOTE_ABANDONED, memory_order_relaxed);
+        page->asked = 0;
+        page->countdown = cal__slots_rebuild(page);
+        abandoned_offer(page);
+        return;
+    }
     /* Its remote frees are still in their list, whole: each was one compare-and-swap. Where the owner
      * let their counter begin is not certain. */
     uintptr_t old =
@@ -316,7 +358,7 @@ struct cal__page *cal__remote_adopt(struct cal__heap *heap, unsigned size_class)
     if (atomic_load_explicit(&abandoned_pages, memory_order_relaxed) == 0)
         return NULL;
     cal__lock_acquire(&abandoned_lock);
-    struct cal__page *page = abandoned[size_class];
+    struct cal__page *page = abandoned[(heap->direct & CAL_DIRECT_SLOTS) != 0][size_class];
     if (page != NULL) {
         abandoned_unlink(page);
         cal__heap_take_page(heap, page);

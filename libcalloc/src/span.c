@@ -253,11 +253,16 @@ static struct cal__page *allocate_locked(size_t granules, size_t alignment,
     return run == NULL ? NULL : cal__runs_cut(run, granules, alignment);
 }
 
-/* What the map must know of a page: all of a slab, whose blocks may begin anywhere, and only the
- * first granule of a large block. */
+static bool is_large(const struct cal__page *page)
+{
+    return page->kind == CAL_PAGE_RUN || page->kind == CAL_PAGE_HUGE;
+}
+
+/* What the map must know of a page: all of one whose blocks may begin anywhere, and only up to its
+ * start, which is in the first granule but for guard space, of a large block. */
 static size_t mapped_granules(const struct cal__page *page)
 {
-    return page->kind == CAL_PAGE_SLAB ? cal__page_granules(page) : 1;
+    return is_large(page) ? (size_t)1 + page->reach : cal__page_granules(page);
 }
 
 static void count(const struct cal__page *page, size_t added)
@@ -378,7 +383,7 @@ struct cal__page *cal__span_allocate(size_t granules, size_t alignment, enum cal
                                      bool zeroed)
 {
     cal__lock_acquire(&lock);
-    bool large = kind != CAL_PAGE_SLAB;
+    bool large = kind == CAL_PAGE_RUN || kind == CAL_PAGE_HUGE;
     if (CAL_UNLIKELY(cal__options.huge_pages != 0) && granules >= CAL_HUGE_GRANULES)
         alignment = cal__max(alignment, CAL_HUGE_GRANULES);
     bool above = large && in_use + granules + cal__runs_dirty.granules > limit();
@@ -392,6 +397,7 @@ struct cal__page *cal__span_allocate(size_t granules, size_t alignment, enum cal
     bool ready = true;
     if (page != NULL) {
         page_reset(page, kind);
+        page->reach = 0;
         page->touched = large || !page->zeroed ? (uint16_t)granules : 0;
         count(page, large ? granules : page->touched);
         cal__map_set(page, cal__page_first(page), mapped_granules(page));
@@ -418,11 +424,19 @@ void cal__span_touch(struct cal__page *page, size_t granules)
         purge(purge_excess);
 }
 
+void cal__span_reach(struct cal__page *page, size_t granules)
+{
+    cal__lock_acquire(&lock);
+    cal__map_set(page, cal__page_first(page) + 1, granules - 1);
+    page->reach = (uint16_t)(granules - 1);
+    cal__lock_release(&lock);
+}
+
 void cal__span_release(struct cal__page *page)
 {
     cal__lock_acquire(&lock);
     cal__map_clear(page, cal__page_first(page), mapped_granules(page));
-    count(page, -(page->kind == CAL_PAGE_SLAB ? page->touched : cal__page_granules(page)));
+    count(page, -(is_large(page) ? cal__page_granules(page) : page->touched));
     page_reset(page, CAL_PAGE_NONE);
     page->zeroed = false;
     page->expiry = cal__os_milliseconds() + cal__options.purge_delay;

@@ -8,22 +8,25 @@
  * enough for a large block, it gets the address of a clean one and the pages of several dirty ones,
  * moved there; so it takes a page fault only where the process grows beyond what it had. What
  * cannot serve in this way is purged when it would come on top of the most that was ever in use.
- * Slabs are in use as far as blocks were cut from them.
+ * Slabs are in use as far as blocks were cut from them, ranges of add-ons not at all: much of one may
+ * never be touched.
  *
  * Lock order, from the outside in: start, hooks, heap registry, late heap, heap, abandoned pages,
- * merged bitmaps, span, placement, metadata. */
+ * merged bitmaps and records of slots, span, placement, metadata. */
 #ifndef CAL_SPAN_H
 #define CAL_SPAN_H
 
 #include "map.h"
 
 /* A run of GRANULES granules whose first is a multiple of ALIGNMENT granules (a power of two), as
- * a page of KIND (SLAB, RUN or HUGE) that the map knows; `page->zeroed` says whether it reads as
+ * a page of KIND (all but NONE and FREE) that the map knows; `page->zeroed` says whether it reads as
  * zeros. ZEROED asks for such a run by preference. NULL when out of memory. */
 struct cal__page *cal__span_allocate(size_t granules, size_t alignment, enum cal__page_kind kind,
                                      bool zeroed);
 /* So many granules of a slab, from its start on, take memory now. */
 void cal__span_touch(struct cal__page *page, size_t granules);
+/* The map is to know GRANULES granules of a RUN or HUGE page, of which it knows the first. */
+void cal__span_reach(struct cal__page *page, size_t granules);
 /* Takes a run back. Its address may be handed out again at once, its memory is purged later. */
 void cal__span_release(struct cal__page *page);
 /* Makes a run longer in place; false when what follows is not free. */

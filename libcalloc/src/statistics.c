@@ -18,15 +18,28 @@
 #include "metadata.h"
 #include "options.h"
 #include "os.h"
+#include "owner.h"
 #include "span.h"
 #include "statistics.h"
 #include "thread.h"
 #include "walk.h"
 
+static void count_range(const struct cal_range_counts *counts, struct cal_statistics *sum)
+{
+    sum->allocations += counts->allocations;
+    sum->total_allocated += counts->allocated_bytes;
+    sum->active_allocations += counts->live;
+    sum->active_bytes += counts->live_bytes;
+}
+
 static bool count_page(struct cal__page *page, void *argument)
 {
     struct cal_statistics *sum = argument;
-    if (page->kind != CAL_PAGE_SLAB)
+    if (page->kind == CAL_PAGE_RANGE) {
+        struct cal_range_counts counts = cal__owner_counts(page);
+        count_range(&counts, sum);
+    }
+    if (!cal__page_is_slab(page))
         return true;
     struct cal__walk_count live = cal__walk_live(page);
     sum->active_allocations += live.blocks;
@@ -60,6 +73,8 @@ __attribute__((no_sanitize("thread"))) struct cal_statistics cal__statistics(voi
     cal__span_walk(count_page, &sum);
     cal__thread_unlock();
     cal__annotate_end();
+    struct cal_range_counts past = cal__owner_past();
+    count_range(&past, &sum);
     struct cal__large_statistics run = cal__large_statistics(CAL_PAGE_RUN);
     struct cal__large_statistics huge = cal__large_statistics(CAL_PAGE_HUGE);
     struct cal__span_statistics span = cal__span_statistics();

@@ -10,6 +10,7 @@
 #include "options.h"
 #include "os.h"
 #include "place.h"
+#include "slots.h"
 #include "span.h"
 
 static struct cal__lock registry_lock;
@@ -44,7 +45,7 @@ static CAL_COLD void start(void)
         cal__options_initialize();
         cal__hooks_start();
         if (cal__annotate_start())
-            cal__thread_set_direct(true);
+            cal__thread_set_direct(true, false);
         have_end_key = pthread_key_create(&end_key, thread_end) == 0;
         pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
         atomic_store_explicit(&started, true, memory_order_release);
@@ -89,11 +90,12 @@ struct cal__heap *cal__heap_late_enter(void)
     cal__lock_acquire(&registry_lock);
     if (!cal__heap_late.in_use) {
         cal__heap_late.in_use = true;
-        cal__heap_late.direct = true;
+        cal__heap_late.direct = CAL_DIRECT;
         heap_link(&cal__heap_late);
     }
     cal__lock_release(&registry_lock);
     cal__lock_acquire(&late_lock);
+    cal__heap_follow_slots(&cal__heap_late);
     return &cal__heap_late;
 }
 
@@ -171,12 +173,13 @@ static bool disown(struct cal__page *page, void *argument)
     return true;
 }
 
-void cal__thread_set_direct(bool direct)
+void cal__thread_set_direct(bool direct, bool again)
 {
     unsigned mode = atomic_load_explicit(&cal__heap_mode, memory_order_relaxed);
-    if ((mode % 2 != 0) == direct)
+    bool changes = (mode % 2 != 0) != direct;
+    if (!changes && !again)
         return;
-    atomic_store_explicit(&cal__heap_mode, mode + 1, memory_order_release);
+    atomic_store_explicit(&cal__heap_mode, mode + (changes ? 1 : 2), memory_order_release);
     if (direct)
         cal__span_walk(disown, NULL);
     struct cal__heap *heap = cal__thread_heap;
@@ -203,6 +206,7 @@ static void unlock_all(bool in_child)
     cal__metadata_unlock(in_child);
     cal__place_unlock(in_child);
     cal__span_unlock(in_child);
+    cal__slots_unlock(in_child);
     cal__merged_unlock(in_child);
     cal__remote_unlock(in_child);
     heaps_unlock(in_child);
@@ -218,6 +222,7 @@ static void before_fork(void)
     heaps_lock();
     cal__remote_lock();
     cal__merged_lock();
+    cal__slots_lock();
     cal__span_lock();
     cal__place_lock();
     cal__metadata_lock();
@@ -236,7 +241,7 @@ static bool orphan(struct cal__page *page, void *argument)
 {
     struct cal__heap *own = argument;
     struct cal__heap *heap = cal__page_heap(page);
-    if (page->kind != CAL_PAGE_SLAB || heap == own || heap == &cal__heap_late || heap == NULL)
+    if (!cal__page_is_slab(page) || heap == own || heap == &cal__heap_late || heap == NULL)
         return true;
     page->queued = false;
     page->returned_next = NULL;

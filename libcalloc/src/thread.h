@@ -10,7 +10,8 @@ void cal__thread_unlock(void);
 struct cal__heap *cal__thread_first_heap(void);
 
 /* Raises cal__heap_mode so that it is odd (DIRECT) or even; threads follow at their next slow
- * path, and from then on no allocation or free of theirs takes the fast path while it is odd. */
-void cal__thread_set_direct(bool direct);
+ * path, and from then on no allocation or free of theirs takes the fast path while it is odd. AGAIN:
+ * they follow also where that changes nothing, because something else is new to them. */
+void cal__thread_set_direct(bool direct, bool again);
 
 #endif

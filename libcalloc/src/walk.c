@@ -5,6 +5,8 @@
 #include "annotate.h"
 #include "gather.h"
 #include "os.h"
+#include "owner.h"
+#include "slots.h"
 #include "span.h"
 #include "thread.h"
 
@@ -88,6 +90,11 @@ RACY struct cal__walk_count cal__walk_live(const struct cal__page *page)
 {
     if (page->block_size == 0)
         return (struct cal__walk_count){0, 0};
+    if (page->kind == CAL_PAGE_SLOTS) {
+        const struct cal__slots *slots = cal__page_slots(page);
+        size_t live = slots == NULL ? 0 : cal__slots_live(slots);
+        return (struct cal__walk_count){live, live * page->block_size};
+    }
     struct extra in_remote = {page, 0};
     size_t used = cal__page_used(page);
     size_t idle = for_list(page, at_hand(page), NULL, NULL) + for_gathered(page, NULL, NULL) +
@@ -95,6 +102,11 @@ RACY struct cal__walk_count cal__walk_live(const struct cal__page *page)
     size_t slots = used - cal__min(used, idle + in_remote.slots);
     size_t extra = continuations(page) - in_remote.slots;
     return (struct cal__walk_count){slots - cal__min(slots, extra), slots * page->block_size};
+}
+
+static bool is_large(const struct cal__page *page)
+{
+    return page->kind == CAL_PAGE_RUN || page->kind == CAL_PAGE_HUGE;
 }
 
 struct region_walk {
@@ -113,8 +125,14 @@ RACY static bool visit_region(struct cal__page *page, void *argument)
         .blocks = 1,
         .live = 1,
     };
+    /* One that the program gave back and an add-on keeps is there, but not live. */
+    const struct cal__slots *slots = is_large(page) ? cal__page_slots(page) : NULL;
+    if (slots != NULL)
+        region.live = cal__slots_live(slots);
+    struct cal_range_counts counts;
     switch (page->kind) {
     case CAL_PAGE_SLAB:
+    case CAL_PAGE_SLOTS:
         region.kind = CAL_REGION_SLAB;
         region.block_size = page->block_size;
         region.blocks = cal__page_carved(page);
@@ -125,7 +143,13 @@ RACY static bool visit_region(struct cal__page *page, void *argument)
         break;
     case CAL_PAGE_HUGE:
         region.kind = CAL_REGION_MAPPING;
-        region.length = page->size;
+        break;
+    case CAL_PAGE_RANGE:
+        region.kind = CAL_REGION_RANGE;
+        counts = cal__owner_counts(page);
+        region.block_size = 0;
+        region.blocks = counts.allocations;
+        region.live = counts.live;
         break;
     default:
         region.kind = CAL_REGION_FREE;
@@ -194,14 +218,27 @@ RACY static bool visit_slab(struct cal__page *page, struct block_walk *walk)
     return true;
 }
 
+static bool visit_slots(const struct cal__slots *slots, struct block_walk *walk)
+{
+    for (uint32_t slot = 0; slots != NULL && slot < slots->slab.slots; slot++)
+        if (cal__slots_entry(slots, slot) == CAL_SLOT_LIVE &&
+            !walk->visit(cal__slots_block(slots, slot), slots->slab.block_size, walk->argument))
+            return false;
+    return true;
+}
+
 static bool visit_blocks(struct cal__page *page, void *argument)
 {
     struct block_walk *walk = argument;
     if (page->kind == CAL_PAGE_SLAB)
         return visit_slab(page, walk);
-    if (page->kind == CAL_PAGE_RUN || page->kind == CAL_PAGE_HUGE)
-        return walk->visit(cal__page_start(page), page->size, walk->argument);
-    return true;
+    bool slab = page->kind == CAL_PAGE_SLOTS;
+    const struct cal__slots *slots = slab || is_large(page) ? cal__page_slots(page) : NULL;
+    if (slab || slots != NULL)
+        return visit_slots(slots, walk);
+    if (page->kind == CAL_PAGE_RANGE)
+        return cal__owner_walk(page, walk->visit, walk->argument);
+    return !is_large(page) || walk->visit(cal__page_start(page), page->size, walk->argument);
 }
 
 CAL_EXPORT bool cal_walk_blocks(bool (*visit)(void *block, size_t usable, void *argument),

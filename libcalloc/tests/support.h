@@ -50,6 +50,14 @@ int malloc_info(int options, FILE *stream);
 #    define TEST_SANITIZED 0
 #endif
 
+/* True in the tests that an add-on with the role slots is bound to: blocks have room behind them, as where
+ * a tool is told of them, and large ones also have it before them. */
+#ifdef SLOTS_ADDON_BOUND
+#    define TEST_SLOTS 1
+#else
+#    define TEST_SLOTS 0
+#endif
+
 /* Prints the condition and aborts when it does not hold. For any thread and any process. */
 #define require(condition) ((condition) ? (void)0 : test_failed(#condition, __FILE__, __LINE__))
 _Noreturn void test_failed(const char *condition, const char *file, int line);

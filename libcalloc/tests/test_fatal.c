@@ -135,6 +135,10 @@ static void free_slot_without_block(void)
  * block size as well: 1365 blocks of 48 bytes fill 65520 bytes. */
 static void slots_that_were_never_blocks(void **state)
 {
+    if (TEST_SLOTS) {
+        print_message("with the role slots a block may be anywhere in a slab\n");
+        return;
+    }
     static const size_t cases[][2] = {{944, 60 * 944}, {944, 68 * 944}, {48, 65520},
                                       {3072, 61440},   {8192, 57344},   {4096, 61440},
                                       {720, 90 * 720}};
@@ -168,7 +172,8 @@ static void free_huge_twice(void)
 
 static void double_free_of_a_large_block(void **state)
 {
-    assert_dies_with("double free", free_huge_twice);
+    /* With the role slots the block did not start where the free range does. */
+    assert_dies_with(TEST_SLOTS ? "invalid free" : "double free", free_huge_twice);
 }
 
 static void free_after_trim(void)
@@ -194,7 +199,8 @@ static void free_run_twice(void)
 
 static void double_free_of_a_run(void **state)
 {
-    assert_dies_with("double free", free_run_twice);
+    /* With the role slots the block did not start where the free range does. */
+    assert_dies_with(TEST_SLOTS ? "invalid free" : "double free", free_run_twice);
 }
 
 static void free_slab_twice_then_allocate(void)

@@ -2,7 +2,8 @@
  *
  * An add-on fills one `struct cal_hooks` and registers it. It fills the roles that it plays and
  * leaves the others NULL. With no hook registered the allocation fast paths execute not one
- * instruction more; with an observer, the processes that registered it take the slower path.
+ * instruction more; with an observer, the role slots or an owner that claims requests, the processes that
+ * registered it take the slower path.
  *
  * For the add-ons of this family the core looks for the tables `cal_addon_secure`,
  * `cal_addon_numa`, `cal_addon_track`, `cal_addon_defrag` and `cal_addon_arena` as weak symbols
@@ -81,9 +82,167 @@ struct cal_lifecycle {
     void (*print_statistics)(int descriptor);
 };
 
-/* Roles that the core does not call yet; the fields keep their places in the table. */
-struct cal_slots;
-struct cal_owner;
+/* How a request was made: what the functions of the roles slots and owner are told of it. */
+enum cal_call_kind {
+    CAL_CALL_MALLOC = 1, /* malloc, free and their kin */
+    CAL_CALL_NEW,        /* operator new, operator delete */
+    CAL_CALL_NEW_ARRAY,  /* operator new[], operator delete[] */
+    CAL_CALL_NATIVE,     /* the functions of <calloc/calloc.h> */
+};
+
+#define CAL_CALL_UNKNOWN SIZE_MAX
+
+struct cal_call {
+    size_t size; /* sizeof(struct cal_call) as the core knows it */
+    enum cal_call_kind kind;
+    bool zero;        /* allocation: the bytes must read as zeros */
+    size_t bytes;     /* allocation, resize: as many as were asked for, which may be none; free: as
+                       * the caller says, who asked for so many, or CAL_CALL_UNKNOWN */
+    size_t alignment; /* allocation: at least 16; free: as the caller says, or 0 */
+};
+
+/* Role slots (exclusive): which slot of a slab is handed out, and what happens to it when it is freed.
+ * From the registration on no block has anything of the allocator's inside: free slots are known by
+ * bitmaps apart from them. Blocks of before stay what they are, and the role is not told of them.
+ *
+ * A slab is a range of slots of one size; a block that is too large for one (over 128 KiB with what
+ * comes on top of it) has a slab of a single slot. Slot i is `block_size` bytes at `first` +
+ * i * `block_size`. The structure is the core's and stays at its place while the slab is open. */
+struct cal_slab {
+    size_t size;       /* sizeof(struct cal_slab) as the core knows it */
+    void *address;     /* the whole range, guard space included; a multiple of 64 KiB */
+    size_t length;     /* bytes; a multiple of 64 KiB */
+    void *first;       /* the first slot */
+    size_t block_size; /* bytes from one slot to the next */
+    size_t room;    /* bytes of a slot that are there for the request and what the role adds; less
+                        * than block_size while a tool (memcheck, AddressSanitizer) is told of blocks */
+    uint32_t slots; /* 1: a block by itself */
+    uint32_t reserved;
+    /* Bit i % 64 of word i / 64: slot i is free. For open() and choose() only. */
+    uint64_t *free_slots;
+    void *state; /* `state_bytes` of the role's own, zeroed when the slab is opened */
+};
+
+/* Space around a block by itself, which the role may protect. */
+struct cal_guard {
+    /* Bytes at the start of the range, rounded up to the kernel's pages and the block's alignment; none
+     * where that is 4 GiB and more. */
+    size_t before;
+    size_t after; /* and at its end */
+    bool at_end; /* the block lies at the end of what is between, as far as its alignment lets it */
+};
+
+enum cal_slot_verdict {
+    CAL_SLOT_RELEASE = 0, /* the slot is free now */
+    CAL_SLOT_KEEP,        /* it is not, until cal_slot_release() */
+};
+
+/* What choose() answers when it has no preference. */
+#define CAL_SLOT_ANY UINT32_MAX
+
+enum cal_error {
+    CAL_ERROR_INVALID_FREE = 1, /* free of what is not the start of a block */
+    CAL_ERROR_DOUBLE_FREE,      /* free of a free slot */
+    CAL_ERROR_FREE_OF_KEPT,     /* free of one that was freed and is kept */
+    CAL_ERROR_INVALID_POINTER,  /* realloc or usable size of anything that is not a live block */
+};
+
+/* All functions may be NULL, but usable() where there is an extra(). Those that say so may be called
+ * with locks of the allocator held: they must be short, call no function of the core, and not wait for a
+ * lock that is held around a call of the core or taken by fork_prepare(). In all others
+ * cal_slot_find(), cal_slot_release(), cal_range_map() and cal_range_unmap() may be called. Functions
+ * about different slots of a slab, or different slabs, may run at the same time in different threads. */
+struct cal_slots {
+    size_t size; /* sizeof(struct cal_slots) */
+
+    /* Bytes of `state` for a slab of so many slots; always the same for the same number. */
+    size_t (*state_bytes)(uint32_t slots);
+
+    /* Bytes that a block needs behind those that are asked for, for a canary for example. */
+    size_t (*extra)(const struct cal_call *call);
+
+    /* Guard space for a block by itself. `guard` is all zeros before. May run with locks held. */
+    void (*guard)(const struct cal_call *call, struct cal_guard *guard);
+
+    /* A slab is about to be used, and all of its slots are free; its bytes read as zeros or are what
+     * earlier blocks left, and must stay so. Slots whose bits are cleared in `free_slots` are never handed
+     * out. False: no memory. May run with locks held. */
+    bool (*open)(struct cal_slab *slab);
+
+    /* A slab is no longer used. All its memory must be readable and writable again. May run with
+     * locks held. */
+    void (*close)(struct cal_slab *slab);
+
+    /* Which of the free slots is handed out; NULL or CAL_SLOT_ANY: the first. For one slab it never
+     * runs in two threads at a time. May run with locks held. */
+    uint32_t (*choose)(struct cal_slab *slab);
+
+    /* A slot was handed out for `call`. The `bytes` at `block` belong to the program once this
+     * returns, and are made zeros after it if `zero`. All other bytes up to `room` are the role's. */
+    void (*allocated)(struct cal_slab *slab, uint32_t slot, void *block,
+                      const struct cal_call *call);
+
+    /* A live block is given back. That it is live was checked, and it is not any more. */
+    enum cal_slot_verdict (*freeing)(struct cal_slab *slab, uint32_t slot, void *block,
+                                     const struct cal_call *call);
+
+    /* Bytes that the program may use of a live block, at least as many as it asked for; NULL: `room`. */
+    size_t (*usable)(struct cal_slab *slab, uint32_t slot, const void *block);
+
+    /* May the block serve `bytes` where it is? They fit into `room` with what extra() says. True: it
+     * does from now on. NULL: never, so every realloc moves. */
+    bool (*resize)(struct cal_slab *slab, uint32_t slot, void *block, const struct cal_call *call);
+
+    /* The core has found an error of the program. True: ignore it, as if the call had not been made
+     * (realloc then returns NULL, a usable size is 0). False or NULL: the process ends with a line.
+     * Errors in blocks of before the registration, or of an owner, are reported too where they can
+     * be ignored. */
+    bool (*error)(enum cal_error error, const void *address);
+};
+
+/* Role owner (several at a time, asked in the order of their registration): serves requests from memory
+ * of its own, and owns address ranges, so that free, realloc and usable size of any pointer into one
+ * go to it. The functions run in the thread that allocates, without locks of the allocator held unless
+ * they say so, and may map and unmap ranges.
+ *
+ * An owner that does not claim anything of malloc's, because it has an interface of its own, need not be
+ * registered, and then costs nothing. */
+struct cal_range_counts {
+    size_t size;            /* sizeof(struct cal_range_counts) as the core knows it */
+    size_t live;            /* blocks that the program holds */
+    size_t live_bytes;      /* their usable bytes */
+    size_t allocations;     /* blocks ever handed out */
+    size_t allocated_bytes; /* their bytes */
+};
+
+struct cal_owner {
+    size_t size; /* sizeof(struct cal_owner) */
+
+    /* A block of a range for this request (`bytes`, `alignment`, `zero`), or NULL to leave it to the
+     * next owner or the core. Asked at each allocation. NULL: the owner claims nothing. */
+    void *(*claim)(const struct cal_call *call);
+
+    /* Ends the life of a block; false when `block` is not one, which is then the program's error.
+     * Not NULL. `state` is what the range was mapped with. */
+    bool (*deallocate)(void *state, void *block, const struct cal_call *call);
+
+    /* Bytes that may be used of a block; 0 when `block` is not one. Not NULL. */
+    size_t (*usable)(void *state, const void *block);
+
+    /* Resizes a block where it is; false, and nothing changed, when that is not possible. May be
+     * NULL. */
+    bool (*resize)(void *state, void *block, size_t bytes);
+
+    /* For the statistics: fills in `counts`, which is zeroed. Runs with locks held, so it must not
+     * wait for a lock that is held around a call of the core or taken by fork_prepare(). May be NULL:
+     * nothing is counted. */
+    void (*count)(void *state, struct cal_range_counts *counts);
+
+    /* For cal_walk_blocks(): calls `visit` for each live block until that returns false, and returns
+     * what it returned last, or true. As count(). May be NULL. */
+    bool (*walk)(void *state, bool (*visit)(void *block, size_t usable, void *argument),
+                 void *argument);
+};
 
 struct cal_hooks {
     size_t size;                   /* sizeof(struct cal_hooks) */
@@ -91,8 +250,8 @@ struct cal_hooks {
     const char *name;              /* "secure", for messages; not NULL */
     const char *component_version; /* "1.0.0"; not NULL */
     const struct cal_source *source;
-    const struct cal_slots *slots; /* must be NULL */
-    const struct cal_owner *owner; /* must be NULL */
+    const struct cal_slots *slots;
+    const struct cal_owner *owner;
     const struct cal_observer *observer;
     const struct cal_lifecycle *lifecycle;
 };
@@ -106,13 +265,36 @@ struct cal_hooks {
  * prints one line with that name and, where there is one, the name of the add-on in the way. Thread-safe; not to be called from a hook. */
 int cal_hooks_register(const struct cal_hooks *hooks);
 
-/* Takes a table out again. 0; -ENOENT: it is not registered; -EBUSY: it plays the role source,
- * whose memory is in use. A call that is under way in another thread may still end after this
+/* Takes a table out again. 0; -ENOENT: it is not registered; -EBUSY: it plays the role source or
+ * slots, whose memory is in use. Ranges of an owner stay its own. A call that is under way in another thread may still end after this
  * returned, so the functions must stay valid. Thread-safe. */
 int cal_hooks_unregister(const struct cal_hooks *hooks);
 
 /* The source that uses the kernel directly, for sources that wrap it. Never NULL. */
 const struct cal_source *cal_source_system(void);
+
+/* For the role slots, from any thread and from those of its functions that may. */
+
+/* The slab of a block that is live or kept, and its slot; NULL for any other address. `slot` may be
+ * NULL. */
+struct cal_slab *cal_slot_find(const void *block, uint32_t *slot);
+
+/* Lets go of a slot that freeing() kept. 0, or -EINVAL when it is not kept. */
+int cal_slot_release(void *block);
+
+/* Takes a free slot out of a slab as if it had been freed and kept. Only in choose(), for the slab that
+ * it was called with. 0, or -EINVAL when the slot is not free. */
+int cal_slot_hold(struct cal_slab *slab, uint32_t slot);
+
+/* For the role owner. Maps `length` bytes (rounded up to 64 KiB) of zeroed memory whose address is a
+ * multiple of `alignment` (a power of two; at least 64 KiB in any case): from then on pointers into it
+ * are `owner`'s, and its functions are called with `state`. NULL when out of memory or when a function
+ * that must be there is missing. Memory that is never touched costs nothing. Thread-safe. */
+void *cal_range_map(const struct cal_owner *owner, size_t length, size_t alignment, void *state);
+
+/* Gives back a range that cal_range_map() returned. All of it must be readable and writable. 0, or
+ * -EINVAL when `address` is not the start of a range of `owner`. Thread-safe. */
+int cal_range_unmap(const struct cal_owner *owner, void *address);
 
 /* Introspection: what the heap consists of. */
 enum cal_region_kind {
@@ -120,6 +302,7 @@ enum cal_region_kind {
     CAL_REGION_RUN,      /* one large block inside a segment */
     CAL_REGION_MAPPING,  /* one block of more than 4 MiB */
     CAL_REGION_FREE,     /* free memory */
+    CAL_REGION_RANGE,    /* an owner's range */
 };
 
 struct cal_region {
@@ -127,8 +310,8 @@ struct cal_region {
     enum cal_region_kind kind;
     void *address;
     size_t length;     /* bytes */
-    size_t block_size; /* SLAB: bytes of one block; RUN, MAPPING: usable bytes; FREE: 0 */
-    size_t blocks;     /* blocks that were ever cut from it */
+    size_t block_size; /* SLAB: bytes of one block; RUN, MAPPING: usable bytes; FREE, RANGE: 0 */
+    size_t blocks;     /* blocks that were ever cut from it; RANGE: ever handed out */
     size_t live;       /* blocks that the program holds */
     bool dirty;        /* FREE: still backed by physical memory */
 };

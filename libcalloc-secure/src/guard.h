@@ -1,0 +1,64 @@
+/* Guard pages: address space that faults when it is touched.
+ *
+ * Marked: MADV_GUARD_INSTALL (Linux 6.13) marks pages of a mapping, which stays one mapping. There may
+ * be any number.
+ * Protected: mprotect(PROT_NONE) works everywhere, but cuts the mapping into three, and a process may
+ * have only so many (vm.max_map_count, 65,530 by default): at the limit every mmap fails, also that of
+ * the program. So each protected guard counts as two mappings, and no more are made than a part of the
+ * limit allows.
+ *
+ * Sandboxes that a process enters later may kill on an advice they do not know, as that of OpenSSH
+ * since 9.3 does, but let mprotect pass. So the first guards of a process, which may be all that a
+ * small one ever has, are protected ones, if it is told so.
+ *
+ * Memory with guards must be private and anonymous. Both kinds survive fork, and, with MADV_DONTNEED
+ * and MADV_FREE over the range, stay; mmap over the range with MAP_FIXED takes marks away. */
+#ifndef CAL_GUARD_H
+#define CAL_GUARD_H
+
+#include "base.h"
+
+enum cal__guard {
+    CAL_GUARD_NONE,
+    CAL_GUARD_MARKED,
+    CAL_GUARD_PROTECTED,
+};
+
+struct cal__guard_limits {
+    bool protect_only;      /* as if the kernel had no MADV_GUARD_INSTALL */
+    unsigned protect_first; /* so many guards are protected before any is marked */
+    unsigned percent;       /* of vm.max_map_count for protected guards, 0 to 100 */
+};
+
+/* Looks what the kernel has, once: maps, marks and unmaps one page, and reads
+ * /proc/sys/vm/max_map_count; 65,530 is assumed where that cannot be read. Before the process has
+ * threads and guards. Without it no guard is made. Preserves errno. */
+void cal__guard_start(const struct cal__guard_limits *limits);
+
+/* Makes the range fault. ADDRESS and LENGTH, not 0, are multiples of the kernel's page size. What was in
+ * it is lost, and its memory given back. Returns how, which cal__guard_remove() has to be told, or
+ * CAL_GUARD_NONE: refused, because the budget is used up or the kernel would not; the range can be used
+ * as before, but what was in it may be lost. Thread-safe, lock-free. Preserves errno. One or two system
+ * calls. */
+enum cal__guard cal__guard_install(void *address, size_t length);
+
+/* Makes the range readable and writable again; it must have been installed as GUARD in one call.
+ * CAL_GUARD_NONE does nothing. True; false: it still faults, and counts. What is in it is unspecified.
+ * Not needed before munmap: see cal__guard_forget(). Thread-safe. Preserves errno. */
+bool cal__guard_remove(void *address, size_t length, enum cal__guard guard);
+
+/* A guard's address space was unmapped: the budget has it back. No system call. */
+void cal__guard_forget(enum cal__guard guard);
+
+struct cal__guard_counts {
+    bool can_mark;
+    size_t marked;    /* guards there are now */
+    size_t protected; /* the same */
+    size_t budget;    /* protected ones there may be */
+    size_t refused;   /* so far */
+};
+
+/* Exact when no other thread installs or removes. */
+struct cal__guard_counts cal__guard_counts(void);
+
+#endif

@@ -1,0 +1,104 @@
+/* The sites that were logged are a hash table of fixed size that is only ever filled: an entry is 0 or
+ * stays what it is. Two threads that find the same at the same time try to set the same entry, and
+ * one of them logs. So there is nothing to lock, and nothing that a signal handler could find
+ * half-done. */
+#include "report.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "line.h"
+
+static const char *const phrases[] = {
+#define CHECK(name, phrase, help) phrase,
+#include "report.def"
+#undef CHECK
+};
+
+static _Atomic uint64_t sites[CAL_REPORT_SITES];
+static _Atomic size_t dropped;
+
+_Static_assert((CAL_REPORT_SITES & (CAL_REPORT_SITES - 1)) == 0, "the table is a power of two");
+_Static_assert(CAL_CHECKS < 16 && CAL_ADDRESS_BITS <= 56, "check and address fit one word");
+
+/* True for the first caller with this check and site. Looks at the whole table at worst, which only
+ * happens when it is full. */
+static bool is_first(enum cal__check check, const void *site)
+{
+    /* Never 0. User space ends below bit 56; with top-byte tags the rest is told apart as well. */
+    uint64_t entry = ((uint64_t)(uintptr_t)site & ((UINT64_C(1) << 56) - 1)) | (uint64_t)(check + 1)
+                                                                                   << 56;
+    uint64_t hash = entry * UINT64_C(0x9e3779b97f4a7c15);
+    for (size_t i = 0; i < CAL_REPORT_SITES; i++) {
+        _Atomic uint64_t *place = &sites[((hash >> 32) + i) % CAL_REPORT_SITES];
+        uint64_t found = 0;
+        if (atomic_compare_exchange_strong_explicit(place, &found, entry, memory_order_relaxed,
+                                                    memory_order_relaxed))
+            return true;
+        if (found == entry)
+            return false;
+    }
+    atomic_fetch_add_explicit(&dropped, 1, memory_order_relaxed);
+    return false;
+}
+
+size_t cal__report_dropped(void)
+{
+    return atomic_load_explicit(&dropped, memory_order_relaxed);
+}
+
+static void number(struct cal__line *line, const char *before, uint64_t value, const char *after)
+{
+    cal__line_string(line, before);
+    cal__line_decimal(line, value);
+    cal__line_string(line, after);
+}
+
+static void place(struct cal__line *line, const char *before, const void *address)
+{
+    if (address == NULL)
+        return;
+    cal__line_string(line, before);
+    cal__line_hexadecimal(line, (uintptr_t)address);
+}
+
+static void write_line(const struct cal__report *report)
+{
+    struct cal__line line = {.length = 0};
+    cal__line_string(&line, "libcalloc: ");
+    cal__line_string(&line, report->what != NULL         ? report->what
+                            : report->check < CAL_CHECKS ? phrases[report->check]
+                                                         : "error");
+    cal__line_string(&line, " of ");
+    cal__line_hexadecimal(&line, (uintptr_t)report->address);
+    if (report->damage_known)
+        number(&line, ", byte ", report->damage, "");
+    if (report->block_size != 0)
+        number(&line, ", block of ", report->block_size, " bytes");
+    if (report->requested_known)
+        number(&line, ", requested ", report->requested, "");
+    int saved = errno;
+    number(&line, ", thread ",
+           (uint64_t)(report->thread != 0 ? report->thread : syscall(SYS_gettid)), "");
+    errno = saved;
+    place(&line, ", found at ", report->site);
+    place(&line, ", allocated at ", report->allocated);
+    place(&line, ", freed at ", report->freed);
+    cal__line_write(&line, STDERR_FILENO);
+}
+
+CAL_COLD void cal__report(const struct cal__report *report, enum cal__consequence consequence)
+{
+    if (consequence == CAL_IGNORE)
+        return;
+    if (consequence == CAL_LOG) {
+        if (is_first(report->check, report->site))
+            write_line(report);
+        return;
+    }
+    write_line(report);
+    abort();
+}

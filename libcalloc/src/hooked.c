@@ -1,0 +1,274 @@
+#include "hooked.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "annotate.h"
+#include "block.h"
+#include "hooks.h"
+#include "large.h"
+#include "message.h"
+#include "owner.h"
+#include "slots.h"
+
+static bool annotating(void)
+{
+    return CAL_UNLIKELY(cal__annotating != CAL_ANNOTATE_NONE);
+}
+
+static struct cal_call call_of(size_t size, size_t alignment, unsigned how)
+{
+    return (struct cal_call){
+        .size = sizeof(struct cal_call),
+        .kind = (enum cal_call_kind)(how >> CAL_HOW_KIND_SHIFT),
+        .zero = (how & CAL_HOW_ZERO) != 0,
+        .bytes = (how & CAL_HOW_NOTHING) != 0 ? 0 : size,
+        .alignment = alignment,
+    };
+}
+
+/* Errors. */
+
+static void report(enum cal_error error, const char *what, const void *block)
+{
+    const struct cal_slots *role = cal__slots_role();
+    if (role == NULL || role->error == NULL || !role->error(error, block))
+        cal__fatal(what, block);
+}
+
+CAL_COLD void cal__hooked_error(const char *what, const void *block)
+{
+    enum cal_error error = strcmp(what, "invalid free") == 0  ? CAL_ERROR_INVALID_FREE
+                           : strcmp(what, "double free") == 0 ? CAL_ERROR_DOUBLE_FREE
+                                                              : CAL_ERROR_INVALID_POINTER;
+    report(error, what, block);
+}
+
+static CAL_COLD void not_live(unsigned entry, const void *block)
+{
+    switch (entry) {
+    case CAL_SLOT_NEVER:
+    case CAL_SLOT_WITHHELD:
+        report(CAL_ERROR_INVALID_FREE, "invalid free", block);
+        break;
+    case CAL_SLOT_KEPT:
+        report(CAL_ERROR_FREE_OF_KEPT, "double free", block);
+        break;
+    default:
+        report(CAL_ERROR_DOUBLE_FREE, "double free", block);
+    }
+}
+
+/* Sizes. */
+
+static size_t usable_slot(struct cal__slots *slots, const void *block)
+{
+    const struct cal_slots *role = cal__slots_role();
+    if (role->usable == NULL)
+        return slots->slab.room;
+    return role->usable(&slots->slab, cal__slots_index(slots, block), block);
+}
+
+size_t cal__hooked_usable(const struct cal__page *page, const void *block)
+{
+    if (page->kind == CAL_PAGE_RANGE)
+        return cal__owner_usable(page, block);
+    struct cal__slots *slots = cal__page_slots(page);
+    if (!annotating())
+        return usable_slot(slots, block);
+    cal__annotate_begin();
+    size_t size = cal__annotate_size((void *)block, slots->slab.block_size);
+    cal__annotate_end();
+    return size;
+}
+
+/* SIZE and what comes on top of it; false when that is impossible. */
+static bool pad(const struct cal_call *call, size_t size, size_t *padded)
+{
+    const struct cal_slots *role = cal__slots_role();
+    size_t extra = role != NULL && role->extra != NULL ? role->extra(call) : 0;
+    if (extra > CAL_REQUEST_MAX - size || call->alignment > CAL_REQUEST_MAX - size - extra)
+        return false;
+    *padded = size + extra + (annotating() ? CAL_ANNOTATE_REDZONE : 0);
+    return *padded <= CAL_REQUEST_MAX;
+}
+
+/* Allocating. */
+
+/* Tells whoever listens of a new block. */
+static void announce(void *block, size_t size, const struct cal_call *call)
+{
+    struct cal__page *page = cal__map_find(cal__granule_of(block));
+    struct cal__slots *slots = cal__slots_of(page);
+    const struct cal_slots *role = cal__slots_role();
+    if (slots != NULL && role->allocated != NULL)
+        role->allocated(&slots->slab, cal__slots_index(slots, block), block, call);
+    if (annotating())
+        cal__annotate_allocated(block, size, cal__block_capacity(page, block), call->zero);
+    if (cal__hooks_observed())
+        cal__hooks_allocated(block, call->bytes, cal__block_usable(block, "invalid block"));
+}
+
+/* What the page that HEAP allocates from has at once, where it is one with slots; or NULL. */
+static void *at_once(struct cal__heap *heap, size_t size, size_t alignment)
+{
+    if ((heap->direct & CAL_DIRECT_SLOTS) == 0 || size > CAL_SLAB_MAX ||
+        alignment > CAL_ALIGNMENT || heap == &cal__heap_late)
+        return NULL;
+    struct cal__page *page = heap->bins[cal__size_class(size)].current;
+    return page == NULL ? NULL : cal__slots_take(heap, page);
+}
+
+static void *claim(const struct cal_call *call)
+{
+    void *block = cal__owner_claim(call);
+    if (block != NULL && cal__hooks_observed())
+        cal__hooks_allocated(block, call->bytes, cal__block_usable(block, "invalid block"));
+    return block;
+}
+
+void *cal__hooked_allocate(struct cal__heap *heap, size_t size, size_t alignment, unsigned how)
+{
+    const struct cal_call call = call_of(size, alignment, how);
+    void *block = cal__owner_claims() ? claim(&call) : NULL;
+    size_t padded;
+    if (block != NULL || !pad(&call, size, &padded))
+        return block;
+    cal__annotate_begin();
+    bool zeroed = false;
+    block = at_once(heap, padded, alignment);
+    if (block == NULL) {
+        zeroed = call.zero;
+        block = cal__block_obtain(heap, padded, &call, &zeroed);
+    }
+    if (block != NULL) {
+        announce(block, size, &call);
+        if (call.zero && !zeroed)
+            memset(block, 0, call.bytes);
+    }
+    cal__annotate_end();
+    return block;
+}
+
+/* Freeing. */
+
+static void free_slot(struct cal__slots *slots, void *block, const struct cal_call *call)
+{
+    uint32_t slot = cal__slots_index(slots, block);
+    size_t usable = 0;
+    if (slot != CAL_SLOT_ANY && CAL_UNLIKELY(cal__hooks_observed()) &&
+        cal__slots_entry(slots, slot) == CAL_SLOT_LIVE)
+        usable = cal__block_usable(block, "invalid free");
+    unsigned entry = slot == CAL_SLOT_ANY
+                         ? CAL_SLOT_NEVER
+                         : cal__slots_claim(slots, slot, CAL_SLOT_LIVE, CAL_SLOT_KEPT);
+    if (CAL_UNLIKELY(entry != CAL_SLOT_LIVE)) {
+        not_live(entry, block);
+        return;
+    }
+    if (slots->page->kind != CAL_PAGE_SLOTS)
+        cal__large_end(slots->page);
+    if (cal__hooks_observed())
+        cal__hooks_freeing(block, usable);
+    if (annotating())
+        cal__annotate_freed(block, slots->slab.block_size);
+    const struct cal_slots *role = cal__slots_role();
+    if (role->freeing == NULL || role->freeing(&slots->slab, slot, block, call) == CAL_SLOT_RELEASE)
+        cal__slots_give(slots, block);
+}
+
+static void free_in_range(struct cal__page *page, void *block, const struct cal_call *call)
+{
+    if (cal__hooks_observed()) {
+        size_t usable = cal__owner_usable(page, block);
+        if (usable != 0)
+            cal__hooks_freeing(block, usable);
+    }
+    if (!cal__owner_free(page, block, call))
+        cal__hooked_error("invalid free", block);
+}
+
+static void free_plain(struct cal__page *page, void *block)
+{
+    if (cal__hooks_observed())
+        cal__hooks_freeing(block, cal__block_usable(block, "invalid free"));
+    if (annotating())
+        cal__annotate_freed(block, cal__block_capacity(page, block));
+    cal__block_release(page, block);
+}
+
+void cal__hooked_free(void *block, const struct cal_call *call)
+{
+    /* free() preserves it, add-ons need not. */
+    int saved = errno;
+    struct cal__page *page = cal__map_find(cal__granule_of(block));
+    struct cal__slots *slots = page == NULL ? NULL : cal__slots_of(page);
+    cal__annotate_begin();
+    if (slots != NULL)
+        free_slot(slots, block, call);
+    else if ((page = cal__block_page(block, "invalid free")) == NULL)
+        ;
+    else if (page->kind == CAL_PAGE_RANGE)
+        free_in_range(page, block, call);
+    else
+        free_plain(page, block);
+    cal__annotate_end();
+    errno = saved;
+}
+
+/* Resizing. */
+
+static bool resize_slot(struct cal__slots *slots, void *block, const struct cal_call *call)
+{
+    const struct cal_slots *role = cal__slots_role();
+    size_t padded;
+    return role->resize != NULL && pad(call, call->bytes, &padded) && padded <= slots->slab.room &&
+           role->resize(&slots->slab, cal__slots_index(slots, block), block, call);
+}
+
+bool cal__hooked_resize(struct cal__page *page, void *block, size_t size, unsigned how)
+{
+    /* A tool is told of every block once; a change of size is a new block to it. */
+    if (annotating() && page->kind != CAL_PAGE_RANGE)
+        return false;
+    const struct cal_call call = call_of(size, CAL_ALIGNMENT, how);
+    size_t old_usable = cal__hooks_observed() ? cal__hooked_usable(page, block) : 0;
+    bool done = page->kind == CAL_PAGE_RANGE ? cal__owner_resize(page, block, size)
+                                             : resize_slot(cal__page_slots(page), block, &call);
+    if (done && cal__hooks_observed())
+        cal__hooks_resized(block, old_usable, size, cal__hooked_usable(page, block));
+    return done;
+}
+
+/* Staying in its slot would waste most of that. */
+static bool too_roomy(const struct cal__page *page, size_t size)
+{
+    if (page->kind == CAL_PAGE_RANGE)
+        return false;
+    size_t room = cal__page_slots(page)->slab.room;
+    return room > CAL_SHRINK_MIN && size < room / CAL_SHRINK_SHARE;
+}
+
+void *cal__hooked_move(void *block, size_t size, size_t usable, unsigned how)
+{
+    void *copy = cal__block_allocate(size, CAL_ALIGNMENT, how);
+    if (copy == NULL)
+        return size <= usable ? block : NULL;
+    memcpy(copy, block, cal__min(size, usable));
+    cal__block_free_as(block, how, CAL_CALL_UNKNOWN, 0);
+    return copy;
+}
+
+void *cal__hooked_reallocate(struct cal__page *page, void *block, size_t size, unsigned how)
+{
+    size_t usable = cal__hooked_usable(page, block);
+    if (usable == 0 && page->kind == CAL_PAGE_RANGE) {
+        cal__hooked_error("invalid realloc", block);
+        return NULL;
+    }
+    if (size > CAL_REQUEST_MAX)
+        return NULL;
+    if (!too_roomy(page, size) && cal__hooked_resize(page, block, size, how))
+        return block;
+    return cal__hooked_move(block, size, usable, how);
+}

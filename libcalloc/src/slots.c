@@ -1,0 +1,437 @@
+#include "slots.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "annotate.h"
+#include "large.h"
+#include "map.h"
+#include "metadata.h"
+#include "os.h"
+#include "span.h"
+
+/* Records wait for their next use on a shelf of their class; those of large blocks have one too. */
+#define SHELVES     (CAL_CLASSES + 1)
+#define LARGE_SHELF CAL_CLASSES
+
+static struct cal_slots played;
+static _Atomic bool playing;
+
+static struct cal__lock lock;
+static struct cal__slots *unused[SHELVES];
+
+const struct cal_slots *cal__slots_role(void)
+{
+    return atomic_load_explicit(&playing, memory_order_acquire) ? &played : NULL;
+}
+
+void cal__slots_play(const struct cal_slots *role)
+{
+    /* What an older add-on does not know is NULL. */
+    memcpy(&played, role, cal__min(role->size, sizeof played));
+    atomic_store_explicit(&playing, true, memory_order_release);
+}
+
+/* Records. */
+
+static size_t words_of(uint32_t slots)
+{
+    return (slots + 63U) / 64;
+}
+
+static struct cal__slots *take_from_shelf(unsigned shelf)
+{
+    cal__lock_acquire(&lock);
+    struct cal__slots *slots = unused[shelf];
+    if (slots != NULL)
+        unused[shelf] = slots->next_unused;
+    cal__lock_release(&lock);
+    return slots;
+}
+
+static void put_on_shelf(struct cal__slots *slots)
+{
+    cal__lock_acquire(&lock);
+    slots->next_unused = unused[slots->shelf];
+    unused[slots->shelf] = slots;
+    cal__lock_release(&lock);
+}
+
+/* A record for COUNT slots, all free; NULL without memory. */
+static struct cal__slots *record_new(struct cal__page *page, unsigned shelf, uint32_t count)
+{
+    size_t head = cal__round_up(sizeof(struct cal__slots), CAL_ALIGNMENT);
+    size_t bits = words_of(count) * sizeof(uint64_t);
+    size_t entries = cal__round_up(count * sizeof(uint16_t), CAL_ALIGNMENT);
+    size_t state = played.state_bytes == NULL ? 0 : played.state_bytes(count);
+    size_t whole = cal__round_up(head + bits, CAL_ALIGNMENT) + entries;
+    if (state > CAL_REQUEST_MAX)
+        return NULL;
+    struct cal__slots *slots = take_from_shelf(shelf);
+    if (slots != NULL)
+        memset(slots, 0, whole + state);
+    else
+        slots = cal__metadata_allocate(whole + state);
+    if (slots == NULL)
+        return NULL;
+    char *start = (char *)slots;
+    *slots = (struct cal__slots){
+        .slab = {.size = sizeof slots->slab,
+                 .address = cal__page_start(page),
+                 .length = cal__page_bytes(page),
+                 .first = cal__page_start(page),
+                 .slots = count,
+                 .free_slots = (uint64_t *)(void *)(start + head),
+                 .state = start + whole},
+        .page = page,
+        .shelf = shelf,
+        .entry = (_Atomic uint16_t *)(void *)(start + cal__round_up(head + bits, CAL_ALIGNMENT)),
+    };
+    for (uint32_t slot = 0; slot < count; slot++)
+        slots->slab.free_slots[slot / 64] |= (uint64_t)1 << slot % 64;
+    return slots;
+}
+
+static size_t room_of(size_t block_size)
+{
+    return cal__annotating == CAL_ANNOTATE_NONE ? block_size : block_size - CAL_ANNOTATE_REDZONE;
+}
+
+static void set_entry(struct cal__slots *slots, uint32_t slot, unsigned value)
+{
+    atomic_store_explicit(&slots->entry[slot], (uint16_t)value, memory_order_relaxed);
+}
+
+static bool is_free(const struct cal__slots *slots, uint32_t slot)
+{
+    return (slots->slab.free_slots[slot / 64] >> slot % 64) & 1;
+}
+
+/* Lets the role see the slab first; false without memory. *USABLE: the slots it may be used for. */
+static bool record_open(struct cal__slots *slots, uint32_t *usable)
+{
+    *usable = slots->slab.slots;
+    if (played.open == NULL)
+        return true;
+    if (!played.open(&slots->slab))
+        return false;
+    for (uint32_t slot = 0; slot < slots->slab.slots; slot++) {
+        if (is_free(slots, slot))
+            continue;
+        set_entry(slots, slot, CAL_SLOT_WITHHELD);
+        --*usable;
+    }
+    if (*usable != 0)
+        return true;
+    if (played.close != NULL)
+        played.close(&slots->slab);
+    return false;
+}
+
+bool cal__slots_open(struct cal__page *page)
+{
+    struct cal__slots *slots = record_new(page, page->size_class, page->capacity);
+    if (slots == NULL)
+        return false;
+    slots->slab.block_size = page->block_size;
+    slots->slab.room = room_of(page->block_size);
+    uint32_t usable;
+    if (!record_open(slots, &usable)) {
+        put_on_shelf(slots);
+        return false;
+    }
+    page->capacity = (uint16_t)usable;
+    page->size = 1;
+    /* Any of it may be used next. */
+    if (cal__page_granules(page) > page->touched)
+        cal__span_touch(page, cal__page_granules(page));
+    atomic_store_explicit(&page->slots, slots, memory_order_release);
+    return true;
+}
+
+void cal__slots_close(struct cal__page *page)
+{
+    struct cal__slots *slots = cal__page_slots(page);
+    if (slots == NULL)
+        return;
+    if (played.close != NULL)
+        played.close(&slots->slab);
+    /* A walk, which has this lock all the time, must not find a record that has another use meanwhile. */
+    cal__span_lock();
+    atomic_store_explicit(&page->slots, NULL, memory_order_relaxed);
+    cal__span_unlock(false);
+    put_on_shelf(slots);
+}
+
+/* Slots. */
+
+uint32_t cal__slots_index(const struct cal__slots *slots, const void *block)
+{
+    size_t offset = (size_t)((const char *)block - (const char *)slots->slab.first);
+    size_t size = slots->slab.block_size;
+    size_t slot = offset / size;
+    return slot < slots->slab.slots && slot * size == offset ? (uint32_t)slot : CAL_SLOT_ANY;
+}
+
+unsigned cal__slots_entry(const struct cal__slots *slots, uint32_t slot)
+{
+    return atomic_load_explicit(&slots->entry[slot], memory_order_acquire);
+}
+
+unsigned cal__slots_claim(struct cal__slots *slots, uint32_t slot, unsigned from, unsigned to)
+{
+    uint16_t expected = (uint16_t)from;
+    atomic_compare_exchange_strong_explicit(&slots->entry[slot], &expected, (uint16_t)to,
+                                            memory_order_acq_rel, memory_order_acquire);
+    return expected;
+}
+
+static uint32_t first_free(struct cal__slots *slots)
+{
+    while (slots->slab.free_slots[slots->first_word] == 0)
+        slots->first_word++;
+    return slots->first_word * 64 +
+           (uint32_t)__builtin_ctzll(slots->slab.free_slots[slots->first_word]);
+}
+
+static uint32_t choose(struct cal__slots *slots)
+{
+    if (played.choose == NULL)
+        return first_free(slots);
+    uint32_t slot = played.choose(&slots->slab);
+    return slot < slots->slab.slots && is_free(slots, slot) ? slot : CAL_SLOT_ANY;
+}
+
+/* The slot is no longer free, and counts as used. */
+static void withdraw(struct cal__slots *slots, uint32_t slot, unsigned entry)
+{
+    struct cal__page *page = slots->page;
+    unsigned before = cal__slots_entry(slots, slot);
+    slots->slab.free_slots[slot / 64] &= ~((uint64_t)1 << slot % 64);
+    set_entry(slots, slot, entry);
+    page->countdown++;
+    if (before == CAL_SLOT_NEVER)
+        atomic_store_explicit(&page->carved, (uint16_t)(cal__page_carved(page) + 1),
+                              memory_order_relaxed);
+}
+
+void *cal__slots_take(struct cal__heap *heap, struct cal__page *page)
+{
+    struct cal__slots *slots = cal__page_slots(page);
+    if (cal__page_used(page) == page->capacity && !cal__remote_collect(page, 0))
+        return NULL;
+    uint32_t slot = choose(slots);
+    if (CAL_UNLIKELY(slot == CAL_SLOT_ANY)) {
+        /* The role may have held what was left. */
+        if (cal__page_used(page) == page->capacity)
+            return NULL;
+        slot = first_free(slots);
+    }
+    withdraw(slots, slot, CAL_SLOT_LIVE);
+    heap->taken[page->size_class]++;
+    return cal__slots_block(slots, slot);
+}
+
+void cal__slots_put(struct cal__page *page, void *block)
+{
+    struct cal__slots *slots = cal__page_slots(page);
+    uint32_t slot = cal__slots_index(slots, block);
+    set_entry(slots, slot, CAL_SLOT_FREED);
+    slots->slab.free_slots[slot / 64] |= (uint64_t)1 << slot % 64;
+    slots->first_word = (uint32_t)cal__min(slots->first_word, slot / 64);
+}
+
+void *cal__slots_next(const struct cal__page *page, const void *block)
+{
+    const struct cal__slots *slots = cal__page_slots(page);
+    unsigned entry = cal__slots_entry(slots, cal__slots_index(slots, block));
+    return entry < CAL_SLOT_LINK ? NULL : cal__slots_block(slots, entry - CAL_SLOT_LINK);
+}
+
+void cal__slots_set_next(struct cal__page *page, void *block, const void *next)
+{
+    struct cal__slots *slots = cal__page_slots(page);
+    unsigned entry = next == NULL ? CAL_SLOT_LAST : CAL_SLOT_LINK + cal__slots_index(slots, next);
+    set_entry(slots, cal__slots_index(slots, block), entry);
+}
+
+/* Blocks by themselves. */
+
+/* From the start of its range to a block of SIZE bytes. */
+static size_t offset_in_range(size_t length, size_t size, size_t alignment,
+                              const struct cal_guard *guard)
+{
+    if (!guard->at_end || alignment > cal__os_page_size())
+        return cal__round_up(guard->before, alignment);
+    return (length - guard->after - size) & ~(alignment - 1);
+}
+
+/* In whole pages of the kernel's; false when that is too much to be meant. */
+static bool round_guard(struct cal_guard *guard)
+{
+    if (guard->before > CAL_REQUEST_MAX / 4 || guard->after > CAL_REQUEST_MAX / 4)
+        return false;
+    guard->before = cal__round_up(guard->before, cal__os_page_size());
+    guard->after = cal__round_up(guard->after, cal__os_page_size());
+    return true;
+}
+
+static bool open_large(struct cal__page *page, size_t offset, size_t after)
+{
+    size_t reach = (offset >> CAL_GRANULE_SHIFT) + 1;
+    struct cal__slots *slots = record_new(page, LARGE_SHELF, 1);
+    if (slots == NULL)
+        return false;
+    slots->slab.first = cal__page_start(page) + offset;
+    slots->slab.block_size = cal__page_bytes(page) - offset - after;
+    slots->slab.room = room_of(slots->slab.block_size);
+    uint32_t usable;
+    if (!record_open(slots, &usable)) {
+        put_on_shelf(slots);
+        return false;
+    }
+    slots->slab.free_slots[0] = 0;
+    set_entry(slots, 0, CAL_SLOT_LIVE);
+    cal__large_begin(page, slots->slab.block_size);
+    atomic_store_explicit(&page->slots, slots, memory_order_release);
+    if (reach > 1)
+        cal__span_reach(page, reach);
+    return true;
+}
+
+void *cal__slots_large(size_t size, const struct cal_call *call, bool *zeroed)
+{
+    struct cal_guard guard = {0, 0, false};
+    size_t alignment = call->alignment;
+    if (played.guard != NULL)
+        played.guard(call, &guard);
+    if (!round_guard(&guard))
+        return NULL;
+    size_t before = cal__round_up(guard.before, alignment);
+    /* The map can be told of no more. */
+    if ((before >> CAL_GRANULE_SHIFT) + 2 > UINT16_MAX)
+        before = guard.before = 0;
+    size_t behind = cal__round_up(size, cal__min(alignment, cal__os_page_size())) + guard.after;
+    if (behind > CAL_REQUEST_MAX - before)
+        return NULL;
+    size_t length = cal__round_up(before + behind, CAL_GRANULE);
+    bool run = length <= CAL_RUN_MAX && alignment <= CAL_RUN_MAX;
+    struct cal__page *page =
+        cal__span_allocate(length >> CAL_GRANULE_SHIFT, cal__max(alignment >> CAL_GRANULE_SHIFT, 1),
+                           run ? CAL_PAGE_RUN : CAL_PAGE_HUGE, *zeroed);
+    if (page == NULL)
+        return NULL;
+    *zeroed = page->zeroed;
+    size_t offset = offset_in_range(length, size, alignment, &guard);
+    if (!open_large(page, offset, guard.after)) {
+        cal__span_release(page);
+        return NULL;
+    }
+    return cal__page_start(page) + offset;
+}
+
+/* Giving back. */
+
+static void give_large(struct cal__page *page)
+{
+    cal__slots_close(page);
+    cal__span_release(page);
+}
+
+void cal__slots_give(struct cal__slots *slots, void *block)
+{
+    struct cal__page *page = slots->page;
+    if (page->kind != CAL_PAGE_SLOTS) {
+        give_large(page);
+    } else if (cal__page_heap(page) != cal__thread_heap) {
+        cal__remote_push_slot(page, block);
+    } else {
+        cal__slots_put(page, block);
+        if (--page->countdown == 0)
+            cal__heap_page_event(page);
+    }
+}
+
+uint32_t cal__slots_rebuild(struct cal__page *page)
+{
+    struct cal__slots *slots = cal__page_slots(page);
+    uint32_t used = 0, carved = 0;
+    slots->first_word = 0;
+    memset(slots->slab.free_slots, 0, words_of(slots->slab.slots) * sizeof(uint64_t));
+    for (uint32_t slot = 0; slot < slots->slab.slots; slot++) {
+        unsigned entry = cal__slots_entry(slots, slot);
+        if (entry == CAL_SLOT_WITHHELD)
+            continue;
+        carved += entry != CAL_SLOT_NEVER;
+        if (entry == CAL_SLOT_LIVE || entry == CAL_SLOT_KEPT) {
+            used++;
+            continue;
+        }
+        if (entry != CAL_SLOT_NEVER)
+            set_entry(slots, slot, CAL_SLOT_FREED);
+        slots->slab.free_slots[slot / 64] |= (uint64_t)1 << slot % 64;
+    }
+    atomic_store_explicit(&page->carved, (uint16_t)carved, memory_order_relaxed);
+    return used;
+}
+
+uint32_t cal__slots_live(const struct cal__slots *slots)
+{
+    uint32_t live = 0;
+    for (uint32_t slot = 0; slot < slots->slab.slots; slot++)
+        live += cal__slots_entry(slots, slot) == CAL_SLOT_LIVE;
+    return live;
+}
+
+void cal__slots_lock(void)
+{
+    cal__lock_acquire(&lock);
+}
+
+void cal__slots_unlock(bool in_child)
+{
+    cal__lock_release_after_fork(&lock, in_child);
+}
+
+/* What the add-on asks. */
+
+/* The record that a block which is live or kept belongs to, and its slot. */
+static struct cal__slots *find(const void *block, uint32_t *slot)
+{
+    struct cal__page *page = cal__map_find(cal__granule_of(block));
+    struct cal__slots *slots = page == NULL ? NULL : cal__slots_of(page);
+    *slot = slots == NULL ? CAL_SLOT_ANY : cal__slots_index(slots, block);
+    if (*slot == CAL_SLOT_ANY)
+        return NULL;
+    unsigned entry = cal__slots_entry(slots, *slot);
+    return entry == CAL_SLOT_LIVE || entry == CAL_SLOT_KEPT ? slots : NULL;
+}
+
+CAL_EXPORT struct cal_slab *cal_slot_find(const void *block, uint32_t *slot)
+{
+    uint32_t any;
+    struct cal__slots *slots = find(block, slot != NULL ? slot : &any);
+    return slots == NULL ? NULL : &slots->slab;
+}
+
+CAL_EXPORT int cal_slot_release(void *block)
+{
+    uint32_t slot;
+    struct cal__slots *slots = find(block, &slot);
+    if (slots == NULL ||
+        cal__slots_claim(slots, slot, CAL_SLOT_KEPT, CAL_SLOT_FREED) != CAL_SLOT_KEPT)
+        return -EINVAL;
+    cal__annotate_begin();
+    cal__slots_give(slots, block);
+    cal__annotate_end();
+    return 0;
+}
+
+CAL_EXPORT int cal_slot_hold(struct cal_slab *slab, uint32_t slot)
+{
+    struct cal__slots *slots = (struct cal__slots *)slab;
+    if (slot >= slab->slots || !is_free(slots, slot))
+        return -EINVAL;
+    withdraw(slots, slot, CAL_SLOT_KEPT);
+    return 0;
+}
