@@ -26,12 +26,13 @@ static size_t extra(const struct cal_call *call)
     return sizeof(uint64_t);
 }
 
-static void allocated(struct cal_slab *slab, uint32_t slot, void *block,
+static bool allocated(struct cal_slab *slab, uint32_t slot, void *block,
                       const struct cal_call *call)
 {
     const uint64_t canary = CANARY;
     *requested(slab, slot) = call->bytes;
     memcpy((char *)block + call->bytes, &canary, sizeof canary);
+    return false;
 }
 
 static enum cal_slot_verdict freeing(struct cal_slab *slab, uint32_t slot, void *block,

@@ -205,8 +205,10 @@ static void *refill(struct cal__heap *heap, struct cal__page *page, bool *zeroed
 /* One block, for direct mode: the others stay in the page. */
 static void *take_one(struct cal__heap *heap, struct cal__page *page, bool *zeroed)
 {
-    if (page->kind == CAL_PAGE_SLOTS)
-        return cal__slots_take(heap, page);
+    if (page->kind == CAL_PAGE_SLOTS) {
+        uint32_t slot;
+        return cal__slots_take(heap, page, &slot);
+    }
     if (page->free == NULL)
         cal__remote_collect(page, 0);
     if (page->free == NULL) {

@@ -95,28 +95,49 @@ static bool pad(const struct cal_call *call, size_t size, size_t *padded)
 
 /* Allocating. */
 
-/* Tells whoever listens of a new block. */
-static void announce(void *block, size_t size, const struct cal_call *call)
+/* A new block: where it is, and what is known of it. */
+struct fresh {
+    void *block; /* NULL: there is none */
+    struct cal__page *page;
+    uint32_t slot; /* if the page has slots */
+    bool zeroed;
+};
+
+/* Tells whoever listens of it. */
+static void announce(struct fresh *fresh, size_t size, const struct cal_call *call)
 {
-    struct cal__page *page = cal__map_find(cal__granule_of(block));
-    struct cal__slots *slots = cal__slots_of(page);
+    void *block = fresh->block;
+    struct cal__slots *slots = cal__slots_of(fresh->page);
     const struct cal_slots *role = cal__slots_role();
     if (slots != NULL && role->allocated != NULL)
-        role->allocated(&slots->slab, cal__slots_index(slots, block), block, call);
+        fresh->zeroed |= role->allocated(&slots->slab, fresh->slot, block, call);
     if (annotating())
-        cal__annotate_allocated(block, size, cal__block_capacity(page, block), call->zero);
+        cal__annotate_allocated(block, size, cal__block_capacity(fresh->page, block), call->zero);
     if (cal__hooks_observed())
         cal__hooks_allocated(block, call->bytes, cal__block_usable(block, "invalid block"));
 }
 
-/* What the page that HEAP allocates from has at once, where it is one with slots; or NULL. */
-static void *at_once(struct cal__heap *heap, size_t size, size_t alignment)
+/* What the page that HEAP allocates from has at once, where it is one with slots; or none. */
+static void take_at_once(struct cal__heap *heap, size_t size, size_t alignment, struct fresh *fresh)
 {
     if ((heap->direct & CAL_DIRECT_SLOTS) == 0 || size > CAL_SLAB_MAX ||
         alignment > CAL_ALIGNMENT || heap == &cal__heap_late)
-        return NULL;
-    struct cal__page *page = heap->bins[cal__size_class(size)].current;
-    return page == NULL ? NULL : cal__slots_take(heap, page);
+        return;
+    fresh->page = heap->bins[cal__size_class(size)].current;
+    if (fresh->page != NULL)
+        fresh->block = cal__slots_take(heap, fresh->page, &fresh->slot);
+}
+
+static CAL_NOINLINE void obtain(struct cal__heap *heap, size_t size, const struct cal_call *call,
+                                struct fresh *fresh)
+{
+    fresh->zeroed = call->zero;
+    fresh->block = cal__block_obtain(heap, size, call, &fresh->zeroed);
+    if (fresh->block == NULL)
+        return;
+    fresh->page = cal__map_find(cal__granule_of(fresh->block));
+    struct cal__slots *slots = cal__slots_of(fresh->page);
+    fresh->slot = slots == NULL ? 0 : cal__slots_index(slots, fresh->block);
 }
 
 static void *claim(const struct cal_call *call)
@@ -135,19 +156,17 @@ void *cal__hooked_allocate(struct cal__heap *heap, size_t size, size_t alignment
     if (block != NULL || !pad(&call, size, &padded))
         return block;
     cal__annotate_begin();
-    bool zeroed = false;
-    block = at_once(heap, padded, alignment);
-    if (block == NULL) {
-        zeroed = call.zero;
-        block = cal__block_obtain(heap, padded, &call, &zeroed);
-    }
-    if (block != NULL) {
-        announce(block, size, &call);
-        if (call.zero && !zeroed)
-            memset(block, 0, call.bytes);
+    struct fresh fresh = {.block = NULL};
+    take_at_once(heap, padded, alignment, &fresh);
+    if (CAL_UNLIKELY(fresh.block == NULL))
+        obtain(heap, padded, &call, &fresh);
+    if (CAL_LIKELY(fresh.block != NULL)) {
+        announce(&fresh, size, &call);
+        if (call.zero && !fresh.zeroed)
+            memset(fresh.block, 0, call.bytes);
     }
     cal__annotate_end();
-    return block;
+    return fresh.block;
 }
 
 /* Freeing. */

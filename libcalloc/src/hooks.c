@@ -7,6 +7,7 @@
 #include "annotate.h"
 #include "lock.h"
 #include "message.h"
+#include "options.h"
 #include "os.h"
 #include "owner.h"
 #include "slots.h"
@@ -60,16 +61,42 @@ static bool source_is_complete(const struct cal_source *source)
            FUNCTION(source, purge) != NULL && FUNCTION(source, remap) != NULL;
 }
 
-/* 0, or why the table cannot be taken. */
+static bool is_registered(const struct cal_hooks *hooks)
+{
+    FOR_EACH_HOOKS(table)
+    {
+        if (table == hooks)
+            return true;
+    }
+    return false;
+}
+
+/* 0, or why the table cannot be read. */
 static int check(const struct cal_hooks *hooks)
 {
     if (hooks == NULL || hooks->size < offsetof(struct cal_hooks, source) || hooks->name == NULL ||
         hooks->component_version == NULL)
         return -EINVAL;
-    if (hooks->version != CAL_HOOKS_VERSION) {
-        refuse(hooks, "its hook table has another version", NULL);
-        return -EINVAL;
-    }
+    if (hooks->version == CAL_HOOKS_VERSION)
+        return 0;
+    refuse(hooks, "its hook table has another version", NULL);
+    return -EINVAL;
+}
+
+/* Hands out the options, and starts the add-on. 0, or why it does not run. */
+static int start(const struct cal_hooks *hooks)
+{
+    if (ROLE(hooks, option) != NULL)
+        cal__options_hand_out(hooks->name, hooks->option);
+    int result = ROLE(hooks, start) != NULL ? hooks->start() : 0;
+    if (result != 0 && result != -ECANCELED)
+        refuse(hooks, "it cannot start", NULL);
+    return result;
+}
+
+/* 0, or why the roles cannot be taken. */
+static int check_roles(const struct cal_hooks *hooks)
+{
     const struct cal_source *source = ROLE(hooks, source);
     const struct cal_slots *slots = ROLE(hooks, slots);
     const struct cal_owner *owner = ROLE(hooks, owner);
@@ -154,6 +181,24 @@ static void update_mode(const struct cal_hooks *hooks)
     cal__thread_set_direct(direct, slots);
 }
 
+/* HOOKS has passed check(). */
+static int add(const struct cal_hooks *hooks)
+{
+    if (is_registered(hooks))
+        return -EEXIST;
+    int result = start(hooks);
+    if (result == 0)
+        result = check_roles(hooks);
+    if (result != 0)
+        return result;
+    cal__lock_acquire(&lock);
+    result = insert(hooks);
+    if (result == 0)
+        update_mode(hooks);
+    cal__lock_release(&lock);
+    return result;
+}
+
 CAL_EXPORT int cal_hooks_register(const struct cal_hooks *hooks)
 {
     int result = check(hooks);
@@ -161,12 +206,7 @@ CAL_EXPORT int cal_hooks_register(const struct cal_hooks *hooks)
         return result;
     /* Options and the family's own add-ons come first, whoever calls. */
     cal__heap_get();
-    cal__lock_acquire(&lock);
-    result = insert(hooks);
-    if (result == 0)
-        update_mode(hooks);
-    cal__lock_release(&lock);
-    return result;
+    return add(hooks);
 }
 
 CAL_EXPORT int cal_hooks_unregister(const struct cal_hooks *hooks)
@@ -190,18 +230,32 @@ CAL_EXPORT int cal_hooks_unregister(const struct cal_hooks *hooks)
     return result;
 }
 
+enum { FAMILY = 5 };
+
+static const struct cal_hooks *family(unsigned index)
+{
+    const struct cal_hooks *const tables[FAMILY] = {
+        &cal_addon_secure, &cal_addon_numa, &cal_addon_track, &cal_addon_defrag, &cal_addon_arena};
+    return tables[index];
+}
+
+static bool takes_options(const char *name, size_t length)
+{
+    for (unsigned i = 0; i < FAMILY; i++) {
+        const struct cal_hooks *hooks = family(i);
+        if (hooks != NULL && ROLE(hooks, option) != NULL && strlen(hooks->name) == length &&
+            memcmp(hooks->name, name, length) == 0)
+            return true;
+    }
+    return false;
+}
+
 void cal__hooks_start(void)
 {
-    const struct cal_hooks *family[] = {&cal_addon_secure, &cal_addon_numa, &cal_addon_track,
-                                        &cal_addon_defrag, &cal_addon_arena};
-    for (size_t i = 0; i < sizeof family / sizeof family[0]; i++) {
-        if (family[i] == NULL || check(family[i]) != 0)
-            continue;
-        cal__lock_acquire(&lock);
-        if (insert(family[i]) == 0)
-            update_mode(family[i]);
-        cal__lock_release(&lock);
-    }
+    for (unsigned i = 0; i < FAMILY; i++)
+        if (family(i) != NULL && check(family(i)) == 0)
+            add(family(i));
+    cal__options_warn_of_unknown(takes_options);
 }
 
 void cal__hooks_allocated(void *block, size_t requested, size_t usable)

@@ -105,16 +105,31 @@ static void parse_item(const char *item, size_t length)
     warn_about("unknown option", item, length, NULL);
 }
 
+/* Bytes of the add-on's name that ITEM begins with, before the dot; 0 when it is an option of the core. */
+static size_t add_on_length(const char *item, size_t length)
+{
+    const char *equals = memchr(item, '=', length);
+    const char *dot = memchr(item, '.', equals == NULL ? length : (size_t)(equals - item));
+    return dot == NULL ? 0 : (size_t)(dot - item);
+}
+
+/* The next item at *TEXT, which is not empty; false at the end. */
+static bool next_item(const char **text, const char **item, size_t *length)
+{
+    *text += strspn(*text, ",");
+    *item = *text;
+    *length = strcspn(*text, ",");
+    *text += *length;
+    return *length != 0;
+}
+
 void cal__options_parse(const char *text)
 {
-    while (*text != '\0') {
-        size_t length = strcspn(text, ",");
-        if (length != 0)
-            parse_item(text, length);
-        text += length;
-        if (*text == ',')
-            text++;
-    }
+    const char *item;
+    size_t length;
+    while (next_item(&text, &item, &length))
+        if (add_on_length(item, length) == 0)
+            parse_item(item, length);
 }
 
 /* The first allocation may come before libc has set `environ`; the loader has the stack then. */
@@ -131,16 +146,39 @@ static char **environment(void)
     return (char **)(end + 1 + end[0] + 1);
 }
 
+/* The value of CALLOC_OPTIONS, or "" in a process that runs with more rights than its user. */
+static const char *options_text(void)
+{
+    static const char name[] = "CALLOC_OPTIONS=";
+    if (getauxval(AT_SECURE) != 0)
+        return "";
+    for (char **entry = environment(); entry != NULL && *entry != NULL; entry++)
+        if (strncmp(*entry, name, sizeof name - 1) == 0)
+            return *entry + sizeof name - 1;
+    return "";
+}
+
 void cal__options_initialize(void)
 {
-    if (getauxval(AT_SECURE) != 0)
-        return;
-    static const char name[] = "CALLOC_OPTIONS=";
-    char **entry = environment();
-    for (; entry != NULL && *entry != NULL; entry++) {
-        if (strncmp(*entry, name, sizeof name - 1) == 0) {
-            cal__options_parse(*entry + sizeof name - 1);
-            return;
-        }
+    cal__options_parse(options_text());
+}
+
+void cal__options_hand_out(const char *name, void (*option)(const char *item, size_t length))
+{
+    const char *text = options_text(), *item;
+    size_t length, name_length = strlen(name);
+    while (next_item(&text, &item, &length))
+        if (add_on_length(item, length) == name_length && memcmp(item, name, name_length) == 0)
+            option(item + name_length + 1, length - name_length - 1);
+}
+
+void cal__options_warn_of_unknown(bool (*takes)(const char *name, size_t length))
+{
+    const char *text = options_text(), *item;
+    size_t length;
+    while (next_item(&text, &item, &length)) {
+        size_t name_length = add_on_length(item, length);
+        if (name_length != 0 && !takes(item, name_length))
+            warn_about("no add-on is loaded that takes", item, length, NULL);
     }
 }

@@ -64,7 +64,7 @@ static struct cal__slots *record_new(struct cal__page *page, unsigned shelf, uin
     size_t bits = words_of(count) * sizeof(uint64_t);
     size_t entries = cal__round_up(count * sizeof(uint16_t), CAL_ALIGNMENT);
     size_t state = played.state_bytes == NULL ? 0 : played.state_bytes(count);
-    size_t whole = cal__round_up(head + bits, CAL_ALIGNMENT) + entries;
+    size_t whole = cal__round_up(head + 2 * bits, CAL_ALIGNMENT) + entries;
     if (state > CAL_REQUEST_MAX)
         return NULL;
     struct cal__slots *slots = take_from_shelf(shelf);
@@ -81,11 +81,14 @@ static struct cal__slots *record_new(struct cal__page *page, unsigned shelf, uin
                  .length = cal__page_bytes(page),
                  .first = cal__page_start(page),
                  .slots = count,
+                 .fresh = page->zeroed,
                  .free_slots = (uint64_t *)(void *)(start + head),
                  .state = start + whole},
+        .resting = (uint64_t *)(void *)(start + head + bits),
         .page = page,
         .shelf = shelf,
-        .entry = (_Atomic uint16_t *)(void *)(start + cal__round_up(head + bits, CAL_ALIGNMENT)),
+        .entry =
+            (_Atomic uint16_t *)(void *)(start + cal__round_up(head + 2 * bits, CAL_ALIGNMENT)),
     };
     for (uint32_t slot = 0; slot < count; slot++)
         slots->slab.free_slots[slot / 64] |= (uint64_t)1 << slot % 64;
@@ -128,6 +131,40 @@ static bool record_open(struct cal__slots *slots, uint32_t *usable)
     return false;
 }
 
+/* The next slots of the slab are at hand, one at least if there is one that the role does not withhold:
+ * a kernel page of them, and enough for a choice. */
+#define REACH_MIN 16
+static void extend(struct cal__slots *slots)
+{
+    uint32_t step = (uint32_t)cal__max(CAL_OS_PAGE / slots->slab.block_size, REACH_MIN);
+    while (slots->at_hand == 0 && slots->reach < slots->slab.slots) {
+        uint32_t end = (uint32_t)cal__min(slots->reach + step, slots->slab.slots);
+        for (uint32_t slot = slots->reach; slot < end; slot++) {
+            if (cal__slots_entry(slots, slot) == CAL_SLOT_WITHHELD)
+                continue;
+            slots->slab.free_slots[slot / 64] |= (uint64_t)1 << slot % 64;
+            slots->at_hand++;
+        }
+        slots->reach = end;
+    }
+}
+
+/* Nothing is at hand, but not all is used: what rests has had its time when it is a part of what is
+ * there, or nothing else is left. */
+static void replenish(struct cal__slots *slots)
+{
+    slots->first_word = 0;
+    if (slots->rest < cal__max(REACH_MIN, slots->reach / 4))
+        extend(slots);
+    if (slots->at_hand != 0)
+        return;
+    size_t bytes = words_of(slots->slab.slots) * sizeof(uint64_t);
+    memcpy(slots->slab.free_slots, slots->resting, bytes);
+    memset(slots->resting, 0, bytes);
+    slots->at_hand = slots->rest;
+    slots->rest = 0;
+}
+
 bool cal__slots_open(struct cal__page *page)
 {
     struct cal__slots *slots = record_new(page, page->size_class, page->capacity);
@@ -140,6 +177,8 @@ bool cal__slots_open(struct cal__page *page)
         put_on_shelf(slots);
         return false;
     }
+    memset(slots->slab.free_slots, 0, words_of(page->capacity) * sizeof(uint64_t));
+    slots->factor = page->factor;
     page->capacity = (uint16_t)usable;
     page->size = 1;
     /* Any of it may be used next. */
@@ -164,14 +203,6 @@ void cal__slots_close(struct cal__page *page)
 }
 
 /* Slots. */
-
-uint32_t cal__slots_index(const struct cal__slots *slots, const void *block)
-{
-    size_t offset = (size_t)((const char *)block - (const char *)slots->slab.first);
-    size_t size = slots->slab.block_size;
-    size_t slot = offset / size;
-    return slot < slots->slab.slots && slot * size == offset ? (uint32_t)slot : CAL_SLOT_ANY;
-}
 
 unsigned cal__slots_entry(const struct cal__slots *slots, uint32_t slot)
 {
@@ -208,6 +239,7 @@ static void withdraw(struct cal__slots *slots, uint32_t slot, unsigned entry)
     struct cal__page *page = slots->page;
     unsigned before = cal__slots_entry(slots, slot);
     slots->slab.free_slots[slot / 64] &= ~((uint64_t)1 << slot % 64);
+    slots->at_hand--;
     set_entry(slots, slot, entry);
     page->countdown++;
     if (before == CAL_SLOT_NEVER)
@@ -215,21 +247,32 @@ static void withdraw(struct cal__slots *slots, uint32_t slot, unsigned entry)
                               memory_order_relaxed);
 }
 
-void *cal__slots_take(struct cal__heap *heap, struct cal__page *page)
+/* False when all slots are used. */
+static bool have_at_hand(struct cal__page *page, struct cal__slots *slots)
+{
+    if (CAL_LIKELY(slots->at_hand != 0))
+        return true;
+    if (cal__page_used(page) == page->capacity && !cal__remote_collect(page, 0))
+        return false;
+    replenish(slots);
+    return true;
+}
+
+void *cal__slots_take(struct cal__heap *heap, struct cal__page *page, uint32_t *slot)
 {
     struct cal__slots *slots = cal__page_slots(page);
-    if (cal__page_used(page) == page->capacity && !cal__remote_collect(page, 0))
+    if (!have_at_hand(page, slots))
         return NULL;
-    uint32_t slot = choose(slots);
-    if (CAL_UNLIKELY(slot == CAL_SLOT_ANY)) {
+    *slot = choose(slots);
+    if (CAL_UNLIKELY(*slot == CAL_SLOT_ANY)) {
         /* The role may have held what was left. */
-        if (cal__page_used(page) == page->capacity)
+        if (!have_at_hand(page, slots))
             return NULL;
-        slot = first_free(slots);
+        *slot = first_free(slots);
     }
-    withdraw(slots, slot, CAL_SLOT_LIVE);
+    withdraw(slots, *slot, CAL_SLOT_LIVE);
     heap->taken[page->size_class]++;
-    return cal__slots_block(slots, slot);
+    return cal__slots_block(slots, *slot);
 }
 
 void cal__slots_put(struct cal__page *page, void *block)
@@ -237,8 +280,8 @@ void cal__slots_put(struct cal__page *page, void *block)
     struct cal__slots *slots = cal__page_slots(page);
     uint32_t slot = cal__slots_index(slots, block);
     set_entry(slots, slot, CAL_SLOT_FREED);
-    slots->slab.free_slots[slot / 64] |= (uint64_t)1 << slot % 64;
-    slots->first_word = (uint32_t)cal__min(slots->first_word, slot / 64);
+    slots->resting[slot / 64] |= (uint64_t)1 << slot % 64;
+    slots->rest++;
 }
 
 void *cal__slots_next(const struct cal__page *page, const void *block)
@@ -291,6 +334,8 @@ static bool open_large(struct cal__page *page, size_t offset, size_t after)
         return false;
     }
     slots->slab.free_slots[0] = 0;
+    /* So that offset 0 is a start and no other. */
+    slots->factor = 1;
     set_entry(slots, 0, CAL_SLOT_LIVE);
     cal__large_begin(page, slots->slab.block_size);
     atomic_store_explicit(&page->slots, slots, memory_order_release);
@@ -356,9 +401,11 @@ uint32_t cal__slots_rebuild(struct cal__page *page)
 {
     struct cal__slots *slots = cal__page_slots(page);
     uint32_t used = 0, carved = 0;
-    slots->first_word = 0;
-    memset(slots->slab.free_slots, 0, words_of(slots->slab.slots) * sizeof(uint64_t));
-    for (uint32_t slot = 0; slot < slots->slab.slots; slot++) {
+    size_t bytes = words_of(slots->slab.slots) * sizeof(uint64_t);
+    slots->first_word = slots->at_hand = slots->rest = 0;
+    memset(slots->slab.free_slots, 0, bytes);
+    memset(slots->resting, 0, bytes);
+    for (uint32_t slot = 0; slot < slots->reach; slot++) {
         unsigned entry = cal__slots_entry(slots, slot);
         if (entry == CAL_SLOT_WITHHELD)
             continue;
@@ -370,6 +417,7 @@ uint32_t cal__slots_rebuild(struct cal__page *page)
         if (entry != CAL_SLOT_NEVER)
             set_entry(slots, slot, CAL_SLOT_FREED);
         slots->slab.free_slots[slot / 64] |= (uint64_t)1 << slot % 64;
+        slots->at_hand++;
     }
     atomic_store_explicit(&page->carved, (uint16_t)carved, memory_order_relaxed);
     return used;
@@ -395,22 +443,33 @@ void cal__slots_unlock(bool in_child)
 
 /* What the add-on asks. */
 
+/* The slot that ADDRESS lies in, whatever it is; NULL for none. */
+static struct cal__slots *slot_around(const void *address, uint32_t *slot)
+{
+    struct cal__page *page = cal__map_find(cal__granule_of(address));
+    struct cal__slots *slots = page == NULL ? NULL : cal__slots_of(page);
+    if (slots == NULL || (const char *)address < (const char *)slots->slab.first)
+        return NULL;
+    size_t number =
+        (size_t)((const char *)address - (const char *)slots->slab.first) / slots->slab.block_size;
+    *slot = (uint32_t)number;
+    return number < slots->slab.slots ? slots : NULL;
+}
+
 /* The record that a block which is live or kept belongs to, and its slot. */
 static struct cal__slots *find(const void *block, uint32_t *slot)
 {
-    struct cal__page *page = cal__map_find(cal__granule_of(block));
-    struct cal__slots *slots = page == NULL ? NULL : cal__slots_of(page);
-    *slot = slots == NULL ? CAL_SLOT_ANY : cal__slots_index(slots, block);
-    if (*slot == CAL_SLOT_ANY)
+    struct cal__slots *slots = slot_around(block, slot);
+    if (slots == NULL)
         return NULL;
     unsigned entry = cal__slots_entry(slots, *slot);
     return entry == CAL_SLOT_LIVE || entry == CAL_SLOT_KEPT ? slots : NULL;
 }
 
-CAL_EXPORT struct cal_slab *cal_slot_find(const void *block, uint32_t *slot)
+CAL_EXPORT struct cal_slab *cal_slot_find(const void *address, uint32_t *slot)
 {
     uint32_t any;
-    struct cal__slots *slots = find(block, slot != NULL ? slot : &any);
+    struct cal__slots *slots = find(address, slot != NULL ? slot : &any);
     return slots == NULL ? NULL : &slots->slab;
 }
 
@@ -418,7 +477,7 @@ CAL_EXPORT int cal_slot_release(void *block)
 {
     uint32_t slot;
     struct cal__slots *slots = find(block, &slot);
-    if (slots == NULL ||
+    if (slots == NULL || cal__slots_block(slots, slot) != block ||
         cal__slots_claim(slots, slot, CAL_SLOT_KEPT, CAL_SLOT_FREED) != CAL_SLOT_KEPT)
         return -EINVAL;
     cal__annotate_begin();

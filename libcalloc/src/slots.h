@@ -12,6 +12,10 @@
  * A claim is a compare-and-swap, so of two frees of a slot one is found out, whoever makes them. The
  * entries alone say what is free: a forked child makes the bitmap of pages without an owner anew.
  *
+ * What is freed rests in a second bitmap until the slots at hand are used up, so that no block is used
+ * again at once, and of a slab that is hardly used only the first part, `reach`, is cut: memory that was
+ * never handed out costs nothing.
+ *
  * A large block that was asked for while the role is played has a record of one slot in its page. */
 #ifndef CAL_SLOTS_H
 #define CAL_SLOTS_H
@@ -36,6 +40,11 @@ struct cal__slots {
     struct cal__slots *next_unused;
     unsigned shelf;      /* where it waits for its next use */
     uint32_t first_word; /* of free_slots: those before it are zero */
+    uint32_t at_hand;    /* bits in free_slots */
+    uint32_t rest;       /* bits in `resting` */
+    uint32_t reach;      /* slots from the first on that were at hand ever */
+    uint64_t *resting;   /* free again, and not at hand yet */
+    uint64_t factor;     /* which offsets start a slot (size_class.h) */
     _Atomic uint16_t *entry;
 };
 
@@ -53,8 +62,8 @@ bool cal__slots_open(struct cal__page *page);
 /* The page is about to be released. */
 void cal__slots_close(struct cal__page *page);
 
-/* A block of HEAP's current page; NULL when it has none. */
-void *cal__slots_take(struct cal__heap *heap, struct cal__page *page);
+/* A block of HEAP's current page; NULL when it has none. *SLOT: which of the page's. */
+void *cal__slots_take(struct cal__heap *heap, struct cal__page *page, uint32_t *slot);
 /* The slot is free; the counts are the caller's business. Only by the owner, or for a page without
  * one under the lock for those. */
 void cal__slots_put(struct cal__page *page, void *block);
@@ -66,8 +75,6 @@ void cal__slots_set_next(struct cal__page *page, void *block, const void *next);
 /* A block by itself for CALL, of SIZE bytes with what the role adds. *ZEROED as in large.h. */
 void *cal__slots_large(size_t size, const struct cal_call *call, bool *zeroed);
 
-/* The slot that starts at BLOCK, or CAL_SLOT_ANY when none does. */
-uint32_t cal__slots_index(const struct cal__slots *slots, const void *block);
 unsigned cal__slots_entry(const struct cal__slots *slots, uint32_t slot);
 /* Changes an entry from what it must be; else returns what it was instead. */
 unsigned cal__slots_claim(struct cal__slots *slots, uint32_t slot, unsigned from, unsigned to);
@@ -90,6 +97,17 @@ CAL_INLINE struct cal__slots *cal__slots_of(const struct cal__page *page)
     bool may =
         page->kind == CAL_PAGE_SLOTS || page->kind == CAL_PAGE_RUN || page->kind == CAL_PAGE_HUGE;
     return may ? cal__page_slots(page) : NULL;
+}
+
+/* The slot that starts at BLOCK, or CAL_SLOT_ANY when none does: what is above the product of
+ * cal__is_start() is the quotient. */
+CAL_INLINE uint32_t cal__slots_index(const struct cal__slots *slots, const void *block)
+{
+    uint64_t offset = (uint64_t)((const char *)block - (const char *)slots->slab.first);
+    unsigned __int128 product = (unsigned __int128)offset * slots->factor;
+    uint64_t slot = (uint64_t)(product >> 64);
+    return slot < slots->slab.slots && (uint64_t)product < slots->factor ? (uint32_t)slot
+                                                                         : CAL_SLOT_ANY;
 }
 
 CAL_INLINE void *cal__slots_block(const struct cal__slots *slots, uint32_t slot)

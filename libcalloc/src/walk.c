@@ -257,3 +257,26 @@ CAL_EXPORT bool cal_walk_blocks(bool (*visit)(void *block, size_t usable, void *
     cal__os_unmap(walk.free_slots, length);
     return complete;
 }
+
+struct slab_walk {
+    bool (*visit)(struct cal_slab *slab, void *argument);
+    void *argument;
+};
+
+static bool visit_slab_of(struct cal__page *page, void *argument)
+{
+    const struct slab_walk *walk = argument;
+    struct cal__slots *slots = cal__slots_of(page);
+    return slots == NULL || walk->visit(&slots->slab, walk->argument);
+}
+
+CAL_EXPORT bool cal_walk_slabs(bool (*visit)(struct cal_slab *slab, void *argument), void *argument)
+{
+    struct slab_walk walk = {visit, argument};
+    cal__annotate_begin();
+    cal__thread_lock();
+    bool complete = cal__span_walk(visit_slab_of, &walk);
+    cal__thread_unlock();
+    cal__annotate_end();
+    return complete;
+}

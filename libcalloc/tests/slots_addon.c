@@ -150,7 +150,7 @@ static void check_canary(const void *block, size_t bytes)
     require(memcmp((const char *)block + bytes, canary, CANARY) == 0);
 }
 
-static void allocated(struct cal_slab *slab, uint32_t slot, void *block,
+static bool allocated(struct cal_slab *slab, uint32_t slot, void *block,
                       const struct cal_call *call)
 {
     require(block == (char *)slab->first + slot * slab->block_size);
@@ -159,9 +159,9 @@ static void allocated(struct cal_slab *slab, uint32_t slot, void *block,
     *state_of(slab, slot) = call->bytes | (size_t)call->kind << KIND_SHIFT;
     set_canary(block, call->bytes);
     slots_addon.allocated++;
-    if (!slots_addon.ignore)
-        return;
-    slots_last_allocated = *call;
+    if (slots_addon.ignore)
+        slots_last_allocated = *call;
+    return false;
 }
 
 static void check_fill(void *block, size_t length)

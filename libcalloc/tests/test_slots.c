@@ -66,7 +66,10 @@ static void blocks_have_exactly_what_was_asked_for(void **state)
         struct cal_slab *slab = cal_slot_find(block, &slot);
         assert_non_null(slab);
         assert_true(slot < slab->slots);
-        assert_null(cal_slot_find(block + 8, &slot));
+        uint32_t around;
+        assert_ptr_equal(cal_slot_find(block + 8, &around), slab);
+        assert_int_equal(around, slot);
+        assert_int_equal(cal_slot_release(block + 8), -EINVAL);
         free(block);
         assert_int_equal(slots_addon.freed, freed + 1);
     }

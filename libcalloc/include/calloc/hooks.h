@@ -117,8 +117,10 @@ struct cal_slab {
     size_t room;    /* bytes of a slot that are there for the request and what the role adds; less
                         * than block_size while a tool (memcheck, AddressSanitizer) is told of blocks */
     uint32_t slots; /* 1: a block by itself */
-    uint32_t reserved;
-    /* Bit i % 64 of word i / 64: slot i is free. For open() and choose() only. */
+    bool
+        fresh; /* the range reads as zeros, and costs no memory yet; as it was when the slab was opened */
+    /* Bit i % 64 of word i / 64: slot i is free, and can be handed out next. For open() and choose()
+     * only. */
     uint64_t *free_slots;
     void *state; /* `state_bytes` of the role's own, zeroed when the slab is opened */
 };
@@ -173,13 +175,15 @@ struct cal_slots {
      * locks held. */
     void (*close)(struct cal_slab *slab);
 
-    /* Which of the free slots is handed out; NULL or CAL_SLOT_ANY: the first. For one slab it never
-     * runs in two threads at a time. May run with locks held. */
+    /* Which of the slots in `free_slots` is handed out; NULL or CAL_SLOT_ANY: the first. There is at
+     * least one. Slots that were freed come there when those of before are used up, so no block is used
+     * again at once. For one slab it never runs in two threads at a time. May run with locks held. */
     uint32_t (*choose)(struct cal_slab *slab);
 
     /* A slot was handed out for `call`. The `bytes` at `block` belong to the program once this
-     * returns, and are made zeros after it if `zero`. All other bytes up to `room` are the role's. */
-    void (*allocated)(struct cal_slab *slab, uint32_t slot, void *block,
+     * returns. All other bytes up to `room` are the role's. True: the `bytes` read as zeros; false: if
+     * `zero`, the core makes them so. */
+    bool (*allocated)(struct cal_slab *slab, uint32_t slot, void *block,
                       const struct cal_call *call);
 
     /* A live block is given back. That it is live was checked, and it is not any more. */
@@ -254,6 +258,17 @@ struct cal_hooks {
     const struct cal_owner *owner;
     const struct cal_observer *observer;
     const struct cal_lifecycle *lifecycle;
+
+    /* For an item "NAME.option=value" of CALLOC_OPTIONS that begins with `name` of this table and a dot:
+     * `item` starts after the dot and is not ended by '\0'. Called before any other function of the
+     * table, when it is registered, once for each item, in their order; never in a process that runs
+     * with more rights than its user. What the add-on cannot use it says itself. */
+    void (*option)(const char *item, size_t length);
+
+    /* Called when the table is registered, after the options and before all else of it is looked at: the
+     * roles may be filled in here. 0; or a negative errno, and the table is not registered:
+     * -ECANCELED without a word, anything else with a line. */
+    int (*start)(void);
 };
 
 /* Registers a table. Its observer sees everything from the first allocation of the process if the
@@ -261,7 +276,7 @@ struct cal_hooks {
  * another running thread does once it has used up the free blocks it holds at hand.
  * 0; -EINVAL: the table is malformed, of another version, or asks for a role the core does not
  * know; -EEXIST: it is registered already; -EBUSY: another add-on has the exclusive role;
- * -ENOSPC: eight are registered. A refusal of a table that has a name, but -EEXIST,
+ * -ENOSPC: eight are registered; or what its start() answered. A refusal of a table that has a name, but -EEXIST,
  * prints one line with that name and, where there is one, the name of the add-on in the way. Thread-safe; not to be called from a hook. */
 int cal_hooks_register(const struct cal_hooks *hooks);
 
@@ -275,9 +290,9 @@ const struct cal_source *cal_source_system(void);
 
 /* For the role slots, from any thread and from those of its functions that may. */
 
-/* The slab of a block that is live or kept, and its slot; NULL for any other address. `slot` may be
- * NULL. */
-struct cal_slab *cal_slot_find(const void *block, uint32_t *slot);
+/* The slab of the block that is live or kept and that `address` lies in, and its slot; NULL for any other
+ * address. `slot` may be NULL. */
+struct cal_slab *cal_slot_find(const void *address, uint32_t *slot);
 
 /* Lets go of a slot that freeing() kept. 0, or -EINVAL when it is not kept. */
 int cal_slot_release(void *block);
@@ -325,6 +340,10 @@ bool cal_walk_regions(bool (*visit)(const struct cal_region *region, void *argum
 /* Calls `visit` for each live block of each region. As cal_walk_regions(); exact only while no
  * other thread allocates. False also when no memory could be had for the walk. */
 bool cal_walk_blocks(bool (*visit)(void *block, size_t usable, void *argument), void *argument);
+
+/* For the role slots: calls `visit` for each open slab, those of a single block too, under the same
+ * conditions. */
+bool cal_walk_slabs(bool (*visit)(struct cal_slab *slab, void *argument), void *argument);
 
 #ifdef __cplusplus
 }
