@@ -181,12 +181,13 @@ void cal__conf_file(struct cal__settings_draft *draft, const char *path, const c
         munmap(text, CAL_CONF_MAX);
 }
 
-CAL_COLD void cal__conf_load(struct cal__settings *settings, const char *options)
+CAL_COLD void cal__conf_load(struct cal__settings *settings,
+                             const struct cal__settings_draft *options)
 {
     int saved = errno;
     struct cal__settings_draft draft = {.given = 0};
     cal__conf_file(&draft, CAL_CONF_PATH, NULL);
-    cal__settings_options(&draft, options);
+    cal__settings_merge(&draft, options);
     cal__settings_finish(&draft, settings);
     errno = saved;
 }

@@ -48,7 +48,7 @@ void cal__conf_text(struct cal__settings_draft *draft, const char *name, const c
 /* Whether a pattern of LENGTH bytes matches. */
 bool cal__conf_matches(const char *pattern, size_t length, const char *program);
 
-/* All there is: the file, then OPTIONS, the value of CALLOC_OPTIONS or NULL. Preserves errno. */
-void cal__conf_load(struct cal__settings *settings, const char *options);
+/* All there is: the file, then OPTIONS, what CALLOC_OPTIONS gives. Preserves errno. */
+void cal__conf_load(struct cal__settings *settings, const struct cal__settings_draft *options);
 
 #endif

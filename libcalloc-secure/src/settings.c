@@ -1,8 +1,6 @@
 #include "settings.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <unistd.h>
 
 #include "line.h"
@@ -176,24 +174,15 @@ bool cal__settings_item(struct cal__settings_draft *draft, const char *item, siz
     return false;
 }
 
-void cal__settings_options(struct cal__settings_draft *draft, const char *text)
+void cal__settings_merge(struct cal__settings_draft *draft, const struct cal__settings_draft *other)
 {
-    static const char prefix[] = "secure.";
-    static const struct cal__settings_place place = {.file = NULL};
-    int saved = errno;
-    bool trusted = getauxval(AT_SECURE) == 0;
-    errno = saved;
-    if (!trusted || text == NULL)
-        return;
-    while (*text != '\0') {
-        size_t length = strcspn(text, ",");
-        size_t skip = sizeof prefix - 1;
-        if (length >= skip && memcmp(text, prefix, skip) == 0)
-            cal__settings_item(draft, text + skip, length - skip, &place);
-        text += length;
-        if (*text == ',')
-            text++;
+    for (unsigned i = 0; i < COUNT; i++) {
+        size_t offset = table[i].information.offset;
+        if ((other->given >> i & 1) != 0)
+            memcpy((char *)&draft->values + offset, (const char *)&other->values + offset,
+                   sizeof(uint64_t));
     }
+    draft->given |= other->given;
 }
 
 void cal__settings_finish(const struct cal__settings_draft *draft, struct cal__settings *settings)

@@ -1,5 +1,5 @@
 /* The settings: what settings.def lists, from the level, /etc/calloc/secure.conf (see conf.h) and
- * CALLOC_OPTIONS; what comes later here wins. A setting that is given stays as it is given, whatever
+ * CALLOC_OPTIONS, of which the core hands out the items; what comes later here wins. A setting that is given stays as it is given, whatever
  * the level, in any order.
  *
  * In CALLOC_OPTIONS the names begin with "secure.": secure.level=standard,secure.on_overflow=log. The
@@ -39,9 +39,9 @@ struct cal__settings_place {
 bool cal__settings_item(struct cal__settings_draft *draft, const char *item, size_t length,
                         const struct cal__settings_place *place);
 
-/* The items of TEXT, the value of CALLOC_OPTIONS, that begin with "secure."; nothing in a process that
- * runs with more rights than its user (AT_SECURE). NULL is as good as "". */
-void cal__settings_options(struct cal__settings_draft *draft, const char *text);
+/* What OTHER has been given is given to DRAFT, in place of what was there. */
+void cal__settings_merge(struct cal__settings_draft *draft,
+                         const struct cal__settings_draft *other);
 
 /* What was given, and the defaults of its level for the rest. */
 void cal__settings_finish(const struct cal__settings_draft *draft, struct cal__settings *settings);

@@ -447,11 +447,15 @@ static void without_proc_the_rest_holds(void **state)
 static void load_here(void)
 {
     struct cal__settings settings;
+    struct cal__settings_draft options = {.given = 0}, none = {.given = 0};
+    static const char *const items[] = {"level=paranoid", "sample=77"};
+    for (size_t i = 0; i < 2; i++)
+        require(cal__settings_item(&options, items[i], strlen(items[i]), NULL));
     errno = 4711;
-    cal__conf_load(&settings, "statistics=0,secure.level=paranoid,secure.sample=77");
+    cal__conf_load(&settings, &options);
     require(errno == 4711);
     require(settings.level == CAL_PARANOID && settings.sample == 77);
-    cal__conf_load(&settings, NULL);
+    cal__conf_load(&settings, &none);
     require(settings.sample != 77);
 }
 

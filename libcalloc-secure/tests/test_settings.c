@@ -4,12 +4,6 @@
  *   test_settings secure     with the rights of somebody else: says which level it has */
 #include "support.h"
 
-#include <fcntl.h>
-#include <sys/auxv.h>
-#include <sys/sendfile.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-
 #include "settings.h"
 
 static struct cal__settings defaults(enum cal__level level)
@@ -80,11 +74,23 @@ static void the_table_is_described(void **state)
 static const char *parsed;
 static struct cal__settings *result;
 
+/* As the core does. */
+static void hand_out(struct cal__settings_draft *draft, const char *text)
+{
+    static const struct cal__settings_place place = {.file = NULL};
+    while (*text != '\0') {
+        size_t length = strcspn(text, ",");
+        if (length >= 7 && memcmp(text, "secure.", 7) == 0)
+            cal__settings_item(draft, text + 7, length - 7, &place);
+        text += length + (text[length] == ',');
+    }
+}
+
 static void parse_here(void)
 {
     struct cal__settings_draft draft = {.given = 0};
     errno = 4711;
-    cal__settings_options(&draft, parsed);
+    hand_out(&draft, parsed);
     require(errno == 4711);
     cal__settings_finish(&draft, result);
 }
@@ -175,27 +181,6 @@ static void the_level_may_come_last(void **state)
     assert_int_equal(parse("secure.level=paranoid,secure.level=standard", "").level, CAL_STANDARD);
 }
 
-static void what_is_the_cores_is_left_to_it(void **state)
-{
-    struct cal__settings light = defaults(CAL_LIGHT);
-    static const char *const texts[] = {
-        "",
-        ",,,",
-        "statistics=1,level=paranoid,canary=0",
-        "securelevel=1",
-        "secure",
-        "numa.x=1,",
-        "Secure.canary=0",
-    };
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        struct cal__settings settings = parse(texts[i], "");
-        assert_memory_equal(&settings, &light, sizeof light);
-    }
-    assert_int_equal(parse("statistics=1,secure.canary=0,retain=0", "").canary, 0);
-    struct cal__settings settings = parse(NULL, "");
-    assert_memory_equal(&settings, &light, sizeof light);
-}
-
 static void what_is_wrong_is_a_line(void **state)
 {
 #define UNKNOWN(item)    "libcalloc: unknown setting '" item "' in CALLOC_OPTIONS, ignored\n"
@@ -247,66 +232,23 @@ static void a_long_item_is_cut_in_the_warning(void **state)
     parse(text, expected);
 }
 
-/* --- with more rights than the user ---------------------------------------- */
-
-enum { NOBODY = 65534, CANNOT_RUN = 99, ORDINARY = 10, SECURE = 20 };
-
-static int say_level(void)
+static void what_is_merged_wins(void **state)
 {
-    struct cal__settings_draft draft = {.given = 0};
+    struct cal__settings_draft file = {.given = 0}, options = {.given = 0};
     struct cal__settings settings;
-    cal__settings_options(&draft, getenv("CALLOC_OPTIONS"));
-    cal__settings_finish(&draft, &settings);
-    return (getauxval(AT_SECURE) != 0 ? SECURE : ORDINARY) + (int)settings.level;
+    hand_out(&file, "secure.sample=5,secure.canary=0,secure.level=standard");
+    hand_out(&options, "secure.sample=7,secure.level=paranoid,secure.on_overflow=log");
+    cal__settings_merge(&file, &options);
+    cal__settings_finish(&file, &settings);
+    assert_int_equal(settings.sample, 7);
+    assert_int_equal(settings.canary, 0);
+    assert_int_equal(settings.level, CAL_PARANOID);
+    assert_int_equal(settings.on_overflow, CAL_LOG);
+    assert_int_equal(settings.on_double_free, CAL_ABORT);
 }
 
-static int run_copy(char *path)
+int main(void)
 {
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        char option[] = "CALLOC_OPTIONS=secure.level=standard", mode[] = "secure";
-        char *arguments[] = {path, mode, NULL}, *variables[] = {option, NULL};
-        if (setgid(NOBODY) == 0 && setuid(NOBODY) == 0)
-            execve(path, arguments, variables);
-        _exit(CANNOT_RUN);
-    }
-    int status;
-    require(waitpid(child, &status, 0) == child);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-/* A copy of this program, first an ordinary one and then one that runs as root, whoever starts it. */
-static void the_environment_is_ignored_with_more_rights(void **state)
-{
-    if (geteuid() != 0)
-        skip_because("only root can make a program that runs as root");
-    char path[] = "/tmp/test-settings-XXXXXX";
-    int copy = mkstemp(path), own = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-    struct stat about;
-    assert_true(copy >= 0 && own >= 0 && fstat(own, &about) == 0);
-    assert_int_equal(sendfile(copy, own, NULL, (size_t)about.st_size), about.st_size);
-    close(own);
-    assert_int_equal(fchmod(copy, 0755), 0);
-    close(copy);
-    int ordinary = run_copy(path);
-    int changed = chmod(path, 04755);
-    int privileged = run_copy(path);
-    unlink(path);
-    assert_int_equal(changed, 0);
-    if (ordinary == CANNOT_RUN)
-        skip_because("programs in that folder cannot be run");
-    assert_int_equal(ordinary, ORDINARY + CAL_STANDARD);
-    /* Where the file system does not honour the bit. */
-    if (privileged == ordinary)
-        skip_because("the file system does not honour set-user-ID");
-    assert_int_equal(privileged, SECURE + CAL_LIGHT);
-}
-
-int main(int argc, char **argv)
-{
-    if (argc > 1 && strcmp(argv[1], "secure") == 0)
-        return say_level();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_levels_are_those_of_the_table),
         cmocka_unit_test(nothing_given_is_light),
@@ -315,10 +257,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(suffixes_multiply),
         cmocka_unit_test(consequences_are_words),
         cmocka_unit_test(the_level_may_come_last),
-        cmocka_unit_test(what_is_the_cores_is_left_to_it),
         cmocka_unit_test(what_is_wrong_is_a_line),
         cmocka_unit_test(a_long_item_is_cut_in_the_warning),
-        cmocka_unit_test(the_environment_is_ignored_with_more_rights),
+        cmocka_unit_test(what_is_merged_wins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

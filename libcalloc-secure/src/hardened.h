@@ -1,0 +1,39 @@
+/* What the settings came to, which every function of the hooks reads: in pages of its own, that are
+ * read-only once the process has started. */
+#ifndef CAL_HARDENED_H
+#define CAL_HARDENED_H
+
+#include "base.h"
+#include "canary.h"
+#include "settings.h"
+
+struct cal__hardened_state {
+    struct cal__settings settings;
+    struct cal__canary_key large_key; /* of blocks by themselves */
+    bool active;                      /* the hooks are registered */
+    /* Free memory reads as zeros: all that was ever freed was made so. */
+    bool clean;
+    const char *own_malloc; /* the file whose malloc the program uses instead of ours, or NULL */
+};
+
+enum { CAL_HARDENED_PAGE = 4096 };
+
+extern union cal__hardened_pages {
+    struct cal__hardened_state value;
+    char pages[CAL_HARDENED_PAGE];
+} cal__hardened_pages;
+
+#define cal__hardened (cal__hardened_pages.value)
+
+_Static_assert(sizeof(union cal__hardened_pages) == CAL_HARDENED_PAGE, "one page");
+
+/* Nobody writes them any more. */
+void cal__hardened_seal(void);
+
+/* Random numbers of the calling thread. */
+struct cal__random *cal__hardened_random(void);
+
+/* Ends the thread's: it may draw again. */
+void cal__hardened_end_random(void);
+
+#endif

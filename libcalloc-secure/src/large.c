@@ -1,0 +1,289 @@
+#include "large.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "canary.h"
+#include "guard.h"
+#include "hardened.h"
+#include "latch.h"
+#include "report.h"
+
+struct state {
+    size_t requested;
+    unsigned kind; /* as slab.c has it */
+    enum cal__guard before, after;
+    enum cal__guard whole; /* while it waits */
+    bool fresh;
+};
+
+/* Freed blocks in the order of their time, and how much address space they take. */
+enum { PLACES = 4096 };
+static struct cal__latch latch;
+static struct {
+    void *block;
+    size_t length;
+} waiting[PLACES];
+static uint32_t first, count;
+static size_t bytes;
+
+size_t cal__large_state_bytes(void)
+{
+    return sizeof(struct state);
+}
+
+size_t cal__large_requested(const struct cal_slab *slab)
+{
+    const struct state *state = slab->state;
+    return state->requested;
+}
+
+size_t cal__large_waiting(void)
+{
+    cal__latch_acquire(&latch);
+    size_t now = bytes;
+    cal__latch_release(&latch);
+    return now;
+}
+
+void cal__large_lock(void)
+{
+    cal__latch_acquire(&latch);
+}
+
+void cal__large_unlock(bool in_child)
+{
+    if (in_child)
+        cal__latch_reset(&latch);
+    else
+        cal__latch_release(&latch);
+}
+
+/* Guard space. */
+
+void cal__large_guard(const struct cal_call *call, struct cal_guard *guard)
+{
+    (void)call;
+    if (cal__hardened.settings.guard_large)
+        guard->before = guard->after = CAL_HARDENED_PAGE;
+    guard->at_end = cal__hardened.settings.large_at_end != 0;
+}
+
+static char *page_down(const void *address)
+{
+    return (char *)((uintptr_t)address & ~(uintptr_t)(CAL_HARDENED_PAGE - 1));
+}
+
+/* From the start of the range to the page that the block begins in, and from its end on. */
+static size_t before_bytes(const struct cal_slab *slab)
+{
+    return (size_t)(page_down(slab->first) - (char *)slab->address);
+}
+
+static char *after_start(const struct cal_slab *slab)
+{
+    return page_down((char *)slab->first + slab->block_size + CAL_HARDENED_PAGE - 1);
+}
+
+static size_t after_bytes(const struct cal_slab *slab)
+{
+    return (size_t)((char *)slab->address + slab->length - after_start(slab));
+}
+
+static enum cal__guard protect(void *address, size_t length)
+{
+    return length == 0 ? CAL_GUARD_NONE : cal__guard_install(address, length);
+}
+
+bool cal__large_open(struct cal_slab *slab)
+{
+    struct state *state = slab->state;
+    state->fresh = slab->fresh;
+    if (!cal__hardened.settings.guard_large)
+        return true;
+    state->before = protect(slab->address, before_bytes(slab));
+    state->after = protect(after_start(slab), after_bytes(slab));
+    return true;
+}
+
+/* What cannot be made accessible again is unmapped and mapped anew by whoever uses the range next: the
+ * kernel refuses only without memory for its own tables. */
+static void open_up(void *address, size_t length, enum cal__guard guard)
+{
+    if (cal__guard_remove(address, length, guard))
+        return;
+    int saved = errno;
+    if (mmap(address, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+             0) != MAP_FAILED)
+        cal__guard_forget(guard);
+    errno = saved;
+}
+
+void cal__large_close(struct cal_slab *slab)
+{
+    struct state *state = slab->state;
+    open_up(slab->address, slab->length, state->whole);
+    open_up(slab->address, before_bytes(slab), state->before);
+    open_up(after_start(slab), after_bytes(slab), state->after);
+}
+
+/* Blocks. The slack of those at the end of their pages is less than their alignment. */
+
+static bool has_canary(const struct cal_slab *slab, size_t requested)
+{
+    return cal__hardened.settings.canary && slab->room > requested;
+}
+
+static void write_canary(const struct cal_slab *slab, void *block, size_t requested)
+{
+    if (has_canary(slab, requested))
+        cal__canary_write(&cal__hardened.large_key, block, requested, slab->room,
+                          cal__hardened.settings.canary_bytes);
+}
+
+static bool canary_is_whole(const struct cal_slab *slab, const void *block, size_t requested)
+{
+    return !has_canary(slab, requested) ||
+           cal__canary_verify(&cal__hardened.large_key, block, requested, slab->room,
+                              cal__hardened.settings.canary_bytes);
+}
+
+static struct cal__report report_of(enum cal__check check, const struct cal_slab *slab,
+                                    size_t damage)
+{
+    const struct state *state = slab->state;
+    return (struct cal__report){.check = check,
+                                .address = slab->first,
+                                .block_size = slab->block_size,
+                                .requested = state->requested,
+                                .requested_known = true,
+                                .damage = damage,
+                                .damage_known = damage != SIZE_MAX};
+}
+
+static CAL_COLD void report(enum cal__check check, const struct cal_slab *slab, size_t damage)
+{
+    struct cal__report what = report_of(check, slab, damage);
+    cal__report(&what, cal__settings_consequence(&cal__hardened.settings, check));
+}
+
+static size_t damage_of(const struct cal_slab *slab)
+{
+    const struct state *state = slab->state;
+    return cal__canary_damage(&cal__hardened.large_key, slab->first, state->requested, slab->room,
+                              cal__hardened.settings.canary_bytes);
+}
+
+bool cal__large_allocated(struct cal_slab *slab, void *block, const struct cal_call *call)
+{
+    struct state *state = slab->state;
+    state->requested = call->bytes;
+    state->kind = call->kind == CAL_CALL_NEW ? 1 : call->kind == CAL_CALL_NEW_ARRAY ? 2 : 0;
+    write_canary(slab, block, call->bytes);
+    return state->fresh;
+}
+
+static void check_call(const struct cal_slab *slab, const struct cal_call *call)
+{
+    const struct state *state = slab->state;
+    unsigned kind = call->kind == CAL_CALL_NEW ? 1 : call->kind == CAL_CALL_NEW_ARRAY ? 2 : 0;
+    if (CAL_UNLIKELY(cal__hardened.settings.kinds && kind != state->kind))
+        report(CAL_CHECK_kind_mismatch, slab, SIZE_MAX);
+    if (CAL_UNLIKELY(cal__hardened.settings.sizes && call->bytes != CAL_CALL_UNKNOWN &&
+                     call->bytes != state->requested))
+        report(CAL_CHECK_size_mismatch, slab, SIZE_MAX);
+}
+
+/* One that leaves, if there are too many or they are too large together. */
+static void *leave(void)
+{
+    size_t limit = cal__hardened.settings.address_quarantine;
+    void *block = NULL;
+    cal__latch_acquire(&latch);
+    if (bytes > limit || count == PLACES) {
+        block = waiting[first].block;
+        bytes -= waiting[first].length;
+        first = (first + 1) % PLACES;
+        count--;
+    }
+    cal__latch_release(&latch);
+    return block;
+}
+
+static bool enter(void *block, size_t length)
+{
+    cal__latch_acquire(&latch);
+    bool entered = count < PLACES;
+    if (entered) {
+        uint32_t place = (first + count++) % PLACES;
+        waiting[place].block = block;
+        waiting[place].length = length;
+        bytes += length;
+    }
+    cal__latch_release(&latch);
+    return entered;
+}
+
+/* Its memory goes back to the kernel, and its addresses fault. False: the kernel refuses that; then it
+ * reads as zeros at least. */
+static bool close_off(struct cal_slab *slab)
+{
+    struct state *state = slab->state;
+    state->whole = protect(slab->address, slab->length);
+    if (state->whole != CAL_GUARD_NONE)
+        return true;
+    int saved = errno;
+    char *start = page_down(slab->first);
+    size_t length = (size_t)(after_start(slab) - start);
+    if (cal__hardened.settings.zero_on_free && madvise(start, length, MADV_DONTNEED) != 0)
+        memset(slab->first, 0, slab->block_size);
+    errno = saved;
+    return false;
+}
+
+enum cal_slot_verdict cal__large_freeing(struct cal_slab *slab, void *block,
+                                         const struct cal_call *call)
+{
+    struct state *state = slab->state;
+    check_call(slab, call);
+    if (CAL_UNLIKELY(!canary_is_whole(slab, block, state->requested)))
+        report(CAL_CHECK_overflow, slab, damage_of(slab));
+    /* The structure is somebody else's once the block may leave. */
+    size_t length = slab->length;
+    if (length > cal__hardened.settings.address_quarantine || !close_off(slab) ||
+        !enter(block, length)) {
+        if (cal__hardened.settings.zero_on_free && state->whole == CAL_GUARD_NONE)
+            memset(block, 0, slab->room);
+        return CAL_SLOT_RELEASE;
+    }
+    for (void *old; (old = leave()) != NULL;)
+        cal_slot_release(old);
+    return CAL_SLOT_KEEP;
+}
+
+bool cal__large_resize(struct cal_slab *slab, void *block, const struct cal_call *call)
+{
+    struct state *state = slab->state;
+    check_call(slab, &(struct cal_call){.kind = call->kind, .bytes = CAL_CALL_UNKNOWN});
+    if (CAL_UNLIKELY(!canary_is_whole(slab, block, state->requested)))
+        report(CAL_CHECK_overflow, slab, damage_of(slab));
+    /* A block at the end of its pages would have its end somewhere else. */
+    if (cal__hardened.settings.large_at_end && call->bytes + CAL_BLOCK_ALIGNMENT <= slab->room)
+        return false;
+    size_t least = call->bytes < state->requested ? call->bytes : state->requested;
+    memset((char *)block + least, 0, slab->room - least);
+    state->requested = call->bytes;
+    write_canary(slab, block, call->bytes);
+    return true;
+}
+
+bool cal__large_check(const struct cal_slab *slab, struct cal__report *found)
+{
+    const struct state *state = slab->state;
+    if (state->whole != CAL_GUARD_NONE || canary_is_whole(slab, slab->first, state->requested))
+        return true;
+    *found = report_of(CAL_CHECK_overflow, slab, damage_of(slab));
+    return false;
+}

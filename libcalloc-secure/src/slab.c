@@ -1,0 +1,500 @@
+#include "slab.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "canary.h"
+#include "guard.h"
+#include "hardened.h"
+#include "hold.h"
+#include "large.h"
+#include "report.h"
+#include "zeros.h"
+
+/* What a record says; a live one has the kind above and the requested size plus LIVE. */
+enum { NEVER, FREE, BUSY, GUARDED, LIVE };
+
+/* Two bits for the kind, the rest for the size. A slab of more slots than this has small ones. */
+enum { WIDE_SLOTS = 64, WIDE_SHIFT = 30, NARROW_SHIFT = 14 };
+
+struct state {
+    struct cal__canary_key key;
+    uint64_t choices; /* random bits to be used, the lowest first */
+    uint32_t left;    /* how many */
+    uint32_t word;    /* of free_slots: the one that is chosen from */
+    enum cal__guard guard;
+    bool fresh; /* the slab was made of memory that nobody had used */
+    union {
+        _Atomic uint16_t narrow[1];
+        _Atomic uint32_t wide[1];
+    } records;
+};
+
+static size_t guard_bytes(void)
+{
+    return CAL_HARDENED_PAGE;
+}
+
+static bool is_wide(const struct cal_slab *slab)
+{
+    return slab->slots <= WIDE_SLOTS;
+}
+
+static size_t state_bytes(uint32_t slots)
+{
+    if (slots == 1)
+        return cal__large_state_bytes();
+    return sizeof(struct state) + slots * (slots <= WIDE_SLOTS ? 4 : 2);
+}
+
+/* Records. */
+
+static uint32_t record_of(const struct cal_slab *slab, uint32_t slot)
+{
+    const struct state *state = slab->state;
+    return is_wide(slab) ? atomic_load_explicit(&state->records.wide[slot], memory_order_acquire)
+                         : atomic_load_explicit(&state->records.narrow[slot], memory_order_acquire);
+}
+
+static void set_record(struct cal_slab *slab, uint32_t slot, uint32_t record)
+{
+    struct state *state = slab->state;
+    if (is_wide(slab))
+        atomic_store_explicit(&state->records.wide[slot], record, memory_order_release);
+    else
+        atomic_store_explicit(&state->records.narrow[slot], (uint16_t)record, memory_order_release);
+}
+
+/* From now on others look away. */
+static void set_busy(struct cal_slab *slab, uint32_t slot)
+{
+    set_record(slab, slot, BUSY);
+    atomic_thread_fence(memory_order_release);
+}
+
+/* The native functions and the malloc family may be mixed. */
+static unsigned kind_of(enum cal_call_kind kind)
+{
+    return kind == CAL_CALL_NEW ? 1 : kind == CAL_CALL_NEW_ARRAY ? 2 : 0;
+}
+
+static unsigned shift_of(const struct cal_slab *slab)
+{
+    return is_wide(slab) ? WIDE_SHIFT : NARROW_SHIFT;
+}
+
+static void set_live(struct cal_slab *slab, uint32_t slot, unsigned kind, size_t requested)
+{
+    set_record(slab, slot, kind << shift_of(slab) | (uint32_t)(requested + LIVE));
+}
+
+static size_t requested_of(const struct cal_slab *slab, uint32_t record)
+{
+    return (record & ((UINT32_C(1) << shift_of(slab)) - 1)) - LIVE;
+}
+
+static unsigned recorded_kind(const struct cal_slab *slab, uint32_t record)
+{
+    return record >> shift_of(slab);
+}
+
+size_t cal__slab_requested(const struct cal_slab *slab, uint32_t slot)
+{
+    if (slab->slots == 1)
+        return cal__large_requested(slab);
+    uint32_t record = record_of(slab, slot);
+    return record < LIVE ? SIZE_MAX : requested_of(slab, record);
+}
+
+static unsigned char *block_of(const struct cal_slab *slab, uint32_t slot)
+{
+    return (unsigned char *)slab->first + slot * slab->block_size;
+}
+
+/* Reports. */
+
+static struct cal__report report_of(enum cal__check check, const struct cal_slab *slab,
+                                    const void *block, size_t requested, size_t damage)
+{
+    return (struct cal__report){.check = check,
+                                .address = block,
+                                .block_size = slab->block_size,
+                                .requested = requested,
+                                .requested_known = requested != SIZE_MAX,
+                                .damage = damage,
+                                .damage_known = damage != SIZE_MAX};
+}
+
+static CAL_COLD void say(struct cal__report report)
+{
+    cal__report(&report, cal__settings_consequence(&cal__hardened.settings, report.check));
+}
+
+static struct cal__report overflow_of(const struct cal_slab *slab, const void *block,
+                                      size_t requested)
+{
+    const struct state *state = slab->state;
+    size_t damage = cal__canary_damage(&state->key, block, requested, slab->room,
+                                       cal__hardened.settings.canary_bytes);
+    return report_of(CAL_CHECK_overflow, slab, block, requested, damage);
+}
+
+static struct cal__report writing_of(const struct cal_slab *slab, const void *block)
+{
+    return report_of(CAL_CHECK_write_after_free, slab, block, SIZE_MAX,
+                     cal__zeros_length(block, slab->room));
+}
+
+static CAL_COLD void report_overflow(const struct cal_slab *slab, const void *block,
+                                     size_t requested)
+{
+    say(overflow_of(slab, block, requested));
+}
+
+static CAL_COLD void report_written(const struct cal_slab *slab, void *block)
+{
+    say(writing_of(slab, block));
+    /* What goes on goes on as it was to be. */
+    memset(block, 0, slab->room);
+}
+
+/* Slabs. */
+
+/* Every so many slabs the last page is a guard, and the slots that reach into it are not used. */
+static void install_guard(struct cal_slab *slab, struct state *state)
+{
+    static _Atomic uint32_t opened;
+    uint64_t interval = cal__hardened.settings.guard_interval;
+    if (interval == 0 || (char *)slab->first != (char *)slab->address ||
+        atomic_fetch_add_explicit(&opened, 1, memory_order_relaxed) % interval != 0)
+        return;
+    size_t end = slab->length - guard_bytes();
+    uint32_t usable = (uint32_t)(end / slab->block_size);
+    if (usable == 0)
+        return;
+    state->guard = cal__guard_install((char *)slab->address + end, guard_bytes());
+    if (state->guard == CAL_GUARD_NONE)
+        return;
+    for (uint32_t slot = usable; slot < slab->slots; slot++) {
+        slab->free_slots[slot / 64] &= ~((uint64_t)1 << slot % 64);
+        set_record(slab, slot, GUARDED);
+    }
+}
+
+static bool open_slab(struct cal_slab *slab)
+{
+    if (slab->slots == 1)
+        return cal__large_open(slab);
+    struct state *state = slab->state;
+    state->fresh = slab->fresh;
+    if (cal__hardened.settings.canary)
+        cal__canary_make_key(&state->key, cal__hardened_random());
+    if (!cal__hardened.clean && !slab->fresh && cal__hardened.settings.zero_on_free)
+        memset(slab->address, 0, slab->length);
+    install_guard(slab, state);
+    return true;
+}
+
+static void close_slab(struct cal_slab *slab)
+{
+    if (slab->slots == 1) {
+        cal__large_close(slab);
+        return;
+    }
+    struct state *state = slab->state;
+    if (cal__hardened.settings.validate_at_close)
+        for (uint32_t slot = 0; slot < slab->slots; slot++)
+            if (record_of(slab, slot) == FREE &&
+                cal__zeros_length(block_of(slab, slot), slab->room) != slab->room)
+                report_written(slab, block_of(slab, slot));
+    if (state->guard != CAL_GUARD_NONE)
+        cal__guard_remove((char *)slab->address + slab->length - guard_bytes(), guard_bytes(),
+                          state->guard);
+}
+
+/* Random bits, in small portions. */
+static unsigned choice(struct state *state, unsigned bits)
+{
+    if (CAL_UNLIKELY(state->left < bits)) {
+        state->choices = cal__random_64(cal__hardened_random());
+        state->left = 64;
+    }
+    unsigned result = (unsigned)state->choices & ((1U << bits) - 1);
+    state->choices >>= bits;
+    state->left -= bits;
+    return result;
+}
+
+static CAL_NOINLINE void choose_word(const struct cal_slab *slab, struct state *state)
+{
+    uint32_t words = (slab->slots + 63) / 64;
+    uint32_t word = cal__random_below_small(cal__hardened_random(), words);
+    while (slab->free_slots[word] == 0)
+        word = word + 1 == words ? 0 : word + 1;
+    state->word = word;
+}
+
+/* One of the free slots of the word at hand, the next one from a random place on; a word is used up
+ * before another is begun at level light, so that blocks of one time lie together. */
+static uint32_t choose(struct cal_slab *slab)
+{
+    struct state *state = slab->state;
+    uint64_t how = cal__hardened.settings.random_slots;
+    if (how == 0)
+        return CAL_SLOT_ANY;
+    if (CAL_UNLIKELY(slab->free_slots[state->word] == 0 || how == 2))
+        choose_word(slab, state);
+    unsigned turn = choice(state, 6);
+    uint64_t word = slab->free_slots[state->word];
+    word = word >> turn | word << ((64 - turn) % 64);
+    return state->word * 64 + (((unsigned)__builtin_ctzll(word) + turn) & 63);
+}
+
+/* Blocks. */
+
+static size_t extra(const struct cal_call *call)
+{
+    return cal__hardened.settings.canary && call->bytes <= CAL_LARGE_MIN ? CAL_CANARY_WORD : 0;
+}
+
+static void write_canary(struct cal_slab *slab, void *block, size_t requested)
+{
+    const struct state *state = slab->state;
+    if (cal__hardened.settings.canary)
+        cal__canary_write(&state->key, block, requested, slab->room,
+                          cal__hardened.settings.canary_bytes);
+}
+
+static bool canary_is_whole(const struct cal_slab *slab, const void *block, size_t requested)
+{
+    const struct state *state = slab->state;
+    return !cal__hardened.settings.canary ||
+           cal__canary_verify(&state->key, block, requested, slab->room,
+                              cal__hardened.settings.canary_bytes);
+}
+
+static bool allocated(struct cal_slab *slab, uint32_t slot, void *block,
+                      const struct cal_call *call)
+{
+    if (CAL_UNLIKELY(slab->slots == 1))
+        return cal__large_allocated(slab, block, call);
+    const struct state *state = slab->state;
+    bool zeros = cal__hardened.settings.zero_on_free;
+    /* Memory that nobody has touched is left alone: reading it would cost a page fault. */
+    bool untouched = state->fresh && record_of(slab, slot) == NEVER;
+    set_busy(slab, slot);
+    if (cal__hardened.settings.write_after_free && zeros && !untouched &&
+        CAL_UNLIKELY(!cal__zeros_all(block, slab->room)))
+        report_written(slab, block);
+    write_canary(slab, block, call->bytes);
+    set_live(slab, slot, kind_of(call->kind), call->bytes);
+    /* Without the look at them nobody knows that zeros are still there. */
+    return untouched || (zeros && cal__hardened.settings.write_after_free);
+}
+
+/* The neighbour below: whoever wrote before the start of a block wrote there. */
+
+__attribute__((no_sanitize_thread)) static uint64_t last_word(const struct cal_slab *slab,
+                                                              const unsigned char *block)
+{
+    return *(const volatile uint64_t *)(const void *)(block + slab->room - CAL_CANARY_WORD);
+}
+
+static uint64_t expected_last_word(const struct cal_slab *slab, const void *block, uint32_t record)
+{
+    const struct state *state = slab->state;
+    if (record == FREE)
+        return 0;
+    uint64_t word = cal__canary_word(&state->key, block);
+    return cal__canary_turn(word, slab->room - requested_of(slab, record));
+}
+
+/* False when something is wrong. Others may be about to change the slot: what is seen counts only if the
+ * record was the same before and after. */
+static bool last_word_is_right(const struct cal_slab *slab, uint32_t slot)
+{
+    uint32_t record = record_of(slab, slot);
+    if (record < FREE || record == BUSY || record == GUARDED)
+        return true;
+    if (record == FREE ? !cal__hardened.settings.zero_on_free
+                       : !cal__hardened.settings.canary ||
+                             slab->room - requested_of(slab, record) < CAL_CANARY_WORD)
+        return true;
+    const unsigned char *block = block_of(slab, slot);
+    if (CAL_LIKELY(last_word(slab, block) == expected_last_word(slab, block, record)))
+        return true;
+    atomic_thread_fence(memory_order_acquire);
+    return record_of(slab, slot) != record;
+}
+
+/* A block may be freed and handed out with the same size between the two looks at its record, but not
+ * so many times in a row. */
+enum { LOOKS = 64 };
+
+static CAL_COLD void look_again(const struct cal_slab *slab, uint32_t slot)
+{
+    for (int look = 0; look < LOOKS; look++)
+        if (last_word_is_right(slab, slot))
+            return;
+    uint32_t record = record_of(slab, slot);
+    unsigned char *block = block_of(slab, slot);
+    if (record >= LIVE)
+        report_overflow(slab, block, requested_of(slab, record));
+    else
+        say(writing_of(slab, block));
+}
+
+static void check_neighbour(const struct cal_slab *slab, uint32_t slot)
+{
+    if (slot != 0 && CAL_UNLIKELY(!last_word_is_right(slab, slot - 1)))
+        look_again(slab, slot - 1);
+}
+
+/* What the caller says of a block has to be so. */
+static CAL_COLD void report_mismatch(const struct cal_slab *slab, const void *block,
+                                     size_t requested, bool kind)
+{
+    say(report_of(kind ? CAL_CHECK_kind_mismatch : CAL_CHECK_size_mismatch, slab, block, requested,
+                  SIZE_MAX));
+}
+
+static void check_call(const struct cal_slab *slab, const void *block, const struct cal_call *call,
+                       uint32_t record)
+{
+    const struct cal__settings *settings = &cal__hardened.settings;
+    if (CAL_UNLIKELY(settings->kinds && recorded_kind(slab, record) != kind_of(call->kind)))
+        report_mismatch(slab, block, requested_of(slab, record), true);
+    if (CAL_UNLIKELY(call->bytes != CAL_CALL_UNKNOWN && settings->sizes &&
+                     call->bytes != requested_of(slab, record)))
+        report_mismatch(slab, block, requested_of(slab, record), false);
+}
+
+/* All that may have been written: what was asked for, and the canary. */
+static void make_zero(const struct cal_slab *slab, void *block, size_t requested)
+{
+    size_t bound = cal__hardened.settings.canary_bytes;
+    size_t slack = slab->room - requested;
+    if (CAL_LIKELY(slack <= bound + CAL_CANARY_END)) {
+        memset(block, 0, slab->room);
+        return;
+    }
+    memset(block, 0, requested + bound);
+    memset((char *)block + slab->room - CAL_CANARY_END, 0, CAL_CANARY_END);
+}
+
+static enum cal_slot_verdict freeing(struct cal_slab *slab, uint32_t slot, void *block,
+                                     const struct cal_call *call)
+{
+    if (CAL_UNLIKELY(slab->slots == 1))
+        return cal__large_freeing(slab, block, call);
+    uint32_t record = record_of(slab, slot);
+    size_t requested = requested_of(slab, record);
+    check_call(slab, block, call, record);
+    if (CAL_UNLIKELY(!canary_is_whole(slab, block, requested)))
+        report_overflow(slab, block, requested);
+    if (cal__hardened.settings.neighbours)
+        check_neighbour(slab, slot);
+    set_busy(slab, slot);
+    if (cal__hardened.settings.zero_on_free)
+        make_zero(slab, block, requested);
+    set_record(slab, slot, FREE);
+    return cal__hold_block(block, slab->block_size) ? CAL_SLOT_KEEP : CAL_SLOT_RELEASE;
+}
+
+void cal__slab_leave(void *block)
+{
+    uint32_t slot;
+    struct cal_slab *slab = cal_slot_find(block, &slot);
+    if (slab == NULL || block_of(slab, slot) != block)
+        return;
+    if (cal__hardened.settings.write_after_free && cal__hardened.settings.zero_on_free &&
+        CAL_UNLIKELY(!cal__zeros_all(block, slab->room)))
+        report_written(slab, block);
+    cal_slot_release(block);
+}
+
+static size_t usable(struct cal_slab *slab, uint32_t slot, const void *block)
+{
+    (void)block;
+    return cal__slab_requested(slab, slot);
+}
+
+static bool resize(struct cal_slab *slab, uint32_t slot, void *block, const struct cal_call *call)
+{
+    if (slab->slots == 1)
+        return cal__large_resize(slab, block, call);
+    uint32_t record = record_of(slab, slot);
+    size_t requested = requested_of(slab, record);
+    check_call(slab, block, &(struct cal_call){.kind = call->kind, .bytes = CAL_CALL_UNKNOWN},
+               record);
+    if (CAL_UNLIKELY(!canary_is_whole(slab, block, requested)))
+        report_overflow(slab, block, requested);
+    set_busy(slab, slot);
+    /* Neither the canary nor what was given up may be read. */
+    char *start = block;
+    if (cal__hardened.settings.zero_on_free || cal__hardened.settings.canary) {
+        size_t least = call->bytes < requested ? call->bytes : requested;
+        memset(start + least, 0, slab->room - least);
+    }
+    write_canary(slab, block, call->bytes);
+    set_live(slab, slot, recorded_kind(slab, record), call->bytes);
+    return true;
+}
+
+static bool error(enum cal_error error, const void *address)
+{
+    static const enum cal__check checks[] = {[CAL_ERROR_INVALID_FREE] = CAL_CHECK_invalid_free,
+                                             [CAL_ERROR_DOUBLE_FREE] = CAL_CHECK_double_free,
+                                             [CAL_ERROR_FREE_OF_KEPT] = CAL_CHECK_double_free,
+                                             [CAL_ERROR_INVALID_POINTER] = CAL_CHECK_invalid_use};
+    bool known = error >= CAL_ERROR_INVALID_FREE && error <= CAL_ERROR_INVALID_POINTER;
+    enum cal__check check = known ? checks[error] : CAL_CHECK_invalid_use;
+    uint32_t slot;
+    struct cal_slab *slab = cal_slot_find(address, &slot);
+    say((struct cal__report){
+        .check = check, .address = address, .block_size = slab == NULL ? 0 : slab->block_size});
+    return true;
+}
+
+/* Validation. */
+
+static bool is_right(const struct cal_slab *slab, uint32_t slot)
+{
+    uint32_t record = record_of(slab, slot);
+    const unsigned char *block = block_of(slab, slot);
+    bool right = record == FREE
+                     ? !cal__hardened.settings.zero_on_free || cal__zeros_all(block, slab->room)
+                 : record < LIVE ? true
+                                 : canary_is_whole(slab, block, requested_of(slab, record));
+    atomic_thread_fence(memory_order_acquire);
+    return right || record_of(slab, slot) != record;
+}
+
+bool cal__slab_check(const struct cal_slab *slab, uint32_t slot, struct cal__report *found)
+{
+    if (slab->slots == 1)
+        return cal__large_check(slab, found);
+    for (int look = 0; look < LOOKS; look++)
+        if (is_right(slab, slot))
+            return true;
+    uint32_t record = record_of(slab, slot);
+    const unsigned char *block = block_of(slab, slot);
+    *found = record >= LIVE ? overflow_of(slab, block, requested_of(slab, record))
+                            : writing_of(slab, block);
+    return false;
+}
+
+const struct cal_slots cal__slab_role = {
+    .size = sizeof cal__slab_role,
+    .state_bytes = state_bytes,
+    .extra = extra,
+    .guard = cal__large_guard,
+    .open = open_slab,
+    .close = close_slab,
+    .choose = choose,
+    .allocated = allocated,
+    .freeing = freeing,
+    .usable = usable,
+    .resize = resize,
+    .error = error,
+};

@@ -1,0 +1,33 @@
+/* The role slots for slabs: which slot a block gets, what stands beside it and behind it, and what is
+ * looked at when it is freed and used again.
+ *
+ * Beside each slot there is a record, outside of the slab, which says what the slot is: the size that was
+ * asked for and how, while it lives. Records are written by who holds the slot, and read by others too,
+ * who look at their neighbour's canary; so a slot that is being changed says so.
+ *
+ *     NEVER ──▶ BUSY ──▶ live ──▶ BUSY ──▶ FREE ──▶ BUSY ──▶ live …
+ *
+ * While a slot is FREE its bytes are zeros, if zero_on_free is on: those of a slot that was NEVER used
+ * are what the slab was made of, which are zeros in memory that is fresh from the kernel, and in all
+ * memory where nothing was freed unseen. */
+#ifndef CAL_SLAB_H
+#define CAL_SLAB_H
+
+#include <calloc/hooks.h>
+
+#include "base.h"
+#include "report.h"
+
+extern const struct cal_slots cal__slab_role;
+
+/* Bytes that were asked for of the live block that slot SLOT of SLAB has; SIZE_MAX when it has none. */
+size_t cal__slab_requested(const struct cal_slab *slab, uint32_t slot);
+
+/* Looks at the canary of a live block and at the zeros of a free one. Other threads may change them
+ * meanwhile. False, and what there is to report, when something is wrong. Takes no lock. */
+bool cal__slab_check(const struct cal_slab *slab, uint32_t slot, struct cal__report *found);
+
+/* A block that leaves quarantine. */
+void cal__slab_leave(void *block);
+
+#endif

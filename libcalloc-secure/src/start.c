@@ -1,0 +1,121 @@
+/* The hook table, and what happens at its events. */
+#include <calloc/calloc.h>
+#include <calloc/hooks.h>
+#include <calloc/secure.h>
+#include <dlfcn.h>
+#include <errno.h>
+
+#include "conf.h"
+#include "guard.h"
+#include "hardened.h"
+#include "hold.h"
+#include "large.h"
+#include "random.h"
+#include "slab.h"
+
+/* What CALLOC_OPTIONS says; used and done with before there are threads. */
+static struct cal__settings_draft given;
+
+static void option(const char *item, size_t length)
+{
+    static const struct cal__settings_place place = {.file = NULL};
+    cal__settings_item(&given, item, length, &place);
+}
+
+static void start_guards(const struct cal__settings *settings)
+{
+    struct cal__guard_limits limits = {.protect_only = settings->guard_protect_only != 0,
+                                       .protect_first = (unsigned)settings->guard_protect_first,
+                                       .percent = (unsigned)settings->guard_percent};
+    cal__guard_start(&limits);
+}
+
+/* BEGUN: start() has run. LATE: it runs in a process that has allocated without us. */
+static bool begun, late;
+
+static int start(void)
+{
+    struct cal__hardened_state *hardened = &cal__hardened;
+    if (begun)
+        return -ECANCELED;
+    begun = true;
+    cal__conf_load(&hardened->settings, &given);
+    if (!hardened->settings.enable)
+        return -ECANCELED;
+    cal__random_start();
+    start_guards(&hardened->settings);
+    cal__canary_make_key(&hardened->large_key, cal__hardened_random());
+    hardened->clean = hardened->settings.zero_on_free && !late;
+    hardened->active = true;
+    return 0;
+}
+
+static void thread_end(void)
+{
+    cal__hold_end();
+    cal__hardened_end_random();
+}
+
+static void fork_prepare(void)
+{
+    cal__large_lock();
+}
+
+static void fork_parent(void)
+{
+    cal__large_unlock(false);
+}
+
+static void fork_child(void)
+{
+    cal__large_unlock(true);
+    cal__random_forked();
+}
+
+static void exiting(void)
+{
+    if (cal__hardened.settings.validate_at_exit)
+        cal_secure_validate();
+}
+
+static const struct cal_lifecycle lifecycle = {
+    .size = sizeof lifecycle,
+    .thread_end = thread_end,
+    .fork_prepare = fork_prepare,
+    .fork_parent = fork_parent,
+    .fork_child = fork_child,
+    .exiting = exiting,
+};
+
+CAL_EXPORT const struct cal_hooks cal_addon_secure = {
+    .size = sizeof cal_addon_secure,
+    .version = CAL_HOOKS_VERSION,
+    .name = "secure",
+    .component_version = CAL_SECURE_VERSION,
+    .slots = &cal__slab_role,
+    .lifecycle = &lifecycle,
+    .option = option,
+    .start = start,
+};
+
+/* The file of the malloc that the program calls, if that is not the core's. */
+static const char *other_malloc(void)
+{
+    void *function = dlsym(RTLD_DEFAULT, "malloc");
+    Dl_info ours, theirs;
+    if (function == NULL || dladdr((void *)&cal_hooks_register, &ours) == 0 ||
+        dladdr(function, &theirs) == 0 || ours.dli_fbase == theirs.dli_fbase)
+        return NULL;
+    return theirs.dli_fname;
+}
+
+/* Whoever loads the library while the process runs registers it here: what was allocated before stays as
+ * it is. Where it was loaded with the process, the core has done so long ago. */
+__attribute__((constructor)) static void constructed(void)
+{
+    cal_deallocate(cal_allocate(1));
+    late = true;
+    cal_hooks_register(&cal_addon_secure);
+    cal__hardened.own_malloc = other_malloc();
+    cal__hardened_seal();
+}
