@@ -20,12 +20,6 @@ static size_t *requested(struct cal_slab *slab, uint32_t slot)
     return (size_t *)slab->state + slot;
 }
 
-static size_t extra(const struct cal_call *call)
-{
-    (void)call;
-    return sizeof(uint64_t);
-}
-
 static bool allocated(struct cal_slab *slab, uint32_t slot, void *block,
                       const struct cal_call *call)
 {
@@ -55,7 +49,7 @@ static size_t usable(struct cal_slab *slab, uint32_t slot, const void *block)
 static const struct cal_slots slots = {
     .size = sizeof slots,
     .state_bytes = state_bytes,
-    .extra = extra,
+    .extra = sizeof(uint64_t),
     .allocated = allocated,
     .freeing = freeing,
     .usable = usable,

@@ -240,8 +240,9 @@ CAL_INLINE void *quick(size_t size)
 static CAL_NOINLINE void *borrow_or(size_t size, cal__allocate *slow)
 {
     void *block = NULL;
-    if (size - 1 < CAL_SLAB_MAX)
-        block = cal__heap_borrow(cal__thread_heap, cal__size_class(size));
+    struct cal__heap *heap = cal__thread_heap;
+    if (size - 1 < CAL_SLAB_MAX && heap->direct == 0)
+        block = cal__heap_borrow(heap, cal__size_class(size));
     return block != NULL ? block : slow(size);
 }
 

@@ -307,6 +307,11 @@ CAL_NOINLINE void *cal__heap_borrow(struct cal__heap *heap, unsigned size_class)
         return NULL;
     unsigned lender = cal__class_lender(size_class);
     void *block = cal__heap_quick(heap, lender);
+    if (CAL_UNLIKELY((heap->direct & CAL_DIRECT_SLOTS) != 0) &&
+        heap->bins[lender].current != NULL) {
+        uint32_t slot;
+        block = cal__slots_take(heap, heap->bins[lender].current, &slot);
+    }
     if (block == NULL)
         return NULL;
     *borrowed += (uint32_t)cal__class_size(lender);

@@ -85,8 +85,9 @@ size_t cal__hooked_usable(const struct cal__page *page, const void *block)
 /* SIZE and what comes on top of it; false when that is impossible. */
 static bool pad(const struct cal_call *call, size_t size, size_t *padded)
 {
-    const struct cal_slots *role = cal__slots_role();
-    size_t extra = role != NULL && role->extra != NULL ? role->extra(call) : 0;
+    /* Blocks by themselves have theirs at their end. */
+    bool large = size > CAL_SLAB_MAX || call->alignment > CAL_GRANULE;
+    size_t extra = cal__slots_role() == NULL || large ? 0 : cal__slots_role()->extra;
     if (extra > CAL_REQUEST_MAX - size || call->alignment > CAL_REQUEST_MAX - size - extra)
         return false;
     *padded = size + extra + (annotating() ? CAL_ANNOTATE_REDZONE : 0);
@@ -117,21 +118,10 @@ static void announce(struct fresh *fresh, size_t size, const struct cal_call *ca
         cal__hooks_allocated(block, call->bytes, cal__block_usable(block, "invalid block"));
 }
 
-/* What the page that HEAP allocates from has at once, where it is one with slots; or none. */
-static void take_at_once(struct cal__heap *heap, size_t size, size_t alignment, struct fresh *fresh)
+/* FRESH->zeroed: what is wanted, and then what is had. */
+static void obtain(struct cal__heap *heap, size_t size, const struct cal_call *call,
+                   struct fresh *fresh)
 {
-    if ((heap->direct & CAL_DIRECT_SLOTS) == 0 || size > CAL_SLAB_MAX ||
-        alignment > CAL_ALIGNMENT || heap == &cal__heap_late)
-        return;
-    fresh->page = heap->bins[cal__size_class(size)].current;
-    if (fresh->page != NULL)
-        fresh->block = cal__slots_take(heap, fresh->page, &fresh->slot);
-}
-
-static CAL_NOINLINE void obtain(struct cal__heap *heap, size_t size, const struct cal_call *call,
-                                struct fresh *fresh)
-{
-    fresh->zeroed = call->zero;
     fresh->block = cal__block_obtain(heap, size, call, &fresh->zeroed);
     if (fresh->block == NULL)
         return;
@@ -148,22 +138,70 @@ static void *claim(const struct cal_call *call)
     return block;
 }
 
+/* What is asked for most, blocks of slabs, goes a short way where nobody but the role slots has a say. Of a
+ * size it does if it is above `nobody_below` and not above `most`, which is 0 where others have a say. */
+static _Atomic size_t nobody_below, most;
+
+void cal__hooked_update(void)
+{
+    const struct cal_slots *role = cal__slots_role();
+    bool alone = role != NULL && role->allocated != NULL && role->freeing != NULL &&
+                 !cal__hooks_observed() && cal__annotating == CAL_ANNOTATE_NONE;
+    /* A request for nothing comes as one for a byte. */
+    size_t asked = cal__owner_claims() ? cal__max(cal__owner_largest(), 1) : 0;
+    atomic_store_explicit(&nobody_below, asked, memory_order_relaxed);
+    atomic_store_explicit(&most, alone ? CAL_SLAB_MAX - role->extra : 0, memory_order_release);
+}
+
+static bool is_lean(size_t size)
+{
+    return size <= atomic_load_explicit(&most, memory_order_acquire) &&
+           size > atomic_load_explicit(&nobody_below, memory_order_relaxed);
+}
+
+/* A block of the page that HEAP allocates from; NULL if that has none. */
+CAL_INLINE void *allocate_lean(struct cal__heap *heap, size_t size, const struct cal_call *call)
+{
+    const struct cal_slots *role = cal__slots_role();
+    struct cal__page *page = heap->bins[cal__size_class(size + role->extra)].current;
+    uint32_t slot;
+    void *block = page == NULL ? NULL : cal__slots_take(heap, page, &slot);
+    if (CAL_UNLIKELY(block == NULL))
+        return NULL;
+    bool zeroed = role->allocated(&cal__page_slots(page)->slab, slot, block, call);
+    if (call->zero && !zeroed)
+        memset(block, 0, call->bytes);
+    return block;
+}
+
+static CAL_NOINLINE void *allocate_fully(struct cal__heap *heap, size_t size,
+                                         const struct cal_call *call);
+
 void *cal__hooked_allocate(struct cal__heap *heap, size_t size, size_t alignment, unsigned how)
 {
     const struct cal_call call = call_of(size, alignment, how);
-    void *block = cal__owner_claims() ? claim(&call) : NULL;
+    if (CAL_LIKELY(is_lean(size) && alignment <= CAL_ALIGNMENT &&
+                   (heap->direct & CAL_DIRECT_SLOTS) != 0 && heap != &cal__heap_late)) {
+        void *block = allocate_lean(heap, size, &call);
+        if (CAL_LIKELY(block != NULL))
+            return block;
+    }
+    return allocate_fully(heap, size, &call);
+}
+
+static void *allocate_fully(struct cal__heap *heap, size_t size, const struct cal_call *call)
+{
+    void *block = cal__owner_claims() ? claim(call) : NULL;
     size_t padded;
-    if (block != NULL || !pad(&call, size, &padded))
+    if (block != NULL || !pad(call, size, &padded))
         return block;
     cal__annotate_begin();
-    struct fresh fresh = {.block = NULL};
-    take_at_once(heap, padded, alignment, &fresh);
-    if (CAL_UNLIKELY(fresh.block == NULL))
-        obtain(heap, padded, &call, &fresh);
+    struct fresh fresh = {.zeroed = call->zero};
+    obtain(heap, padded, call, &fresh);
     if (CAL_LIKELY(fresh.block != NULL)) {
-        announce(&fresh, size, &call);
-        if (call.zero && !fresh.zeroed)
-            memset(fresh.block, 0, call.bytes);
+        announce(&fresh, size, call);
+        if (call->zero && !fresh.zeroed)
+            memset(fresh.block, 0, call->bytes);
     }
     cal__annotate_end();
     return fresh.block;
@@ -193,7 +231,23 @@ static void free_slot(struct cal__slots *slots, void *block, const struct cal_ca
         cal__annotate_freed(block, slots->slab.block_size);
     const struct cal_slots *role = cal__slots_role();
     if (role->freeing == NULL || role->freeing(&slots->slab, slot, block, call) == CAL_SLOT_RELEASE)
-        cal__slots_give(slots, block);
+        cal__slots_give(slots, slot);
+}
+
+/* The short way back; false, and nothing done, where that is not enough. */
+CAL_INLINE bool free_lean(struct cal__page *page, void *block, const struct cal_call *call)
+{
+    if (page == NULL || page->kind != CAL_PAGE_SLOTS ||
+        atomic_load_explicit(&most, memory_order_acquire) == 0)
+        return false;
+    struct cal__slots *slots = cal__page_slots(page);
+    uint32_t slot = slots == NULL ? CAL_SLOT_ANY : cal__slots_index(slots, block);
+    if (slot == CAL_SLOT_ANY ||
+        cal__slots_claim(slots, slot, CAL_SLOT_LIVE, CAL_SLOT_KEPT) != CAL_SLOT_LIVE)
+        return false;
+    if (cal__slots_role()->freeing(&slots->slab, slot, block, call) == CAL_SLOT_RELEASE)
+        cal__slots_give(slots, slot);
+    return true;
 }
 
 static void free_in_range(struct cal__page *page, void *block, const struct cal_call *call)
@@ -221,6 +275,10 @@ void cal__hooked_free(void *block, const struct cal_call *call)
     /* free() preserves it, add-ons need not. */
     int saved = errno;
     struct cal__page *page = cal__map_find(cal__granule_of(block));
+    if (CAL_LIKELY(free_lean(page, block, call))) {
+        errno = saved;
+        return;
+    }
     struct cal__slots *slots = page == NULL ? NULL : cal__slots_of(page);
     cal__annotate_begin();
     if (slots != NULL)

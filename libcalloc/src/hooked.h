@@ -17,6 +17,9 @@ CAL_INLINE bool cal__page_is_special(const struct cal__page *page)
            (page->kind != CAL_PAGE_SLAB && cal__page_slots(page) != NULL);
 }
 
+/* Who has a say has changed: finds out who it is. */
+void cal__hooked_update(void);
+
 /* As cal__block_allocate(), for HEAP, which is in direct mode or cal__heap_late. */
 void *cal__hooked_allocate(struct cal__heap *heap, size_t size, size_t alignment, unsigned how);
 /* BLOCK is not NULL, but may be anything else. */

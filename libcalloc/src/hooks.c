@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "annotate.h"
+#include "hooked.h"
 #include "lock.h"
 #include "message.h"
 #include "options.h"
@@ -103,8 +104,10 @@ static int check_roles(const struct cal_hooks *hooks)
     const char *wrong = NULL;
     if (source != NULL && !source_is_complete(source))
         wrong = "its source lacks a function";
-    else if (FUNCTION(slots, extra) != NULL && FUNCTION(slots, usable) == NULL)
+    else if (cal__slots_extra_of(slots) != 0 && FUNCTION(slots, usable) == NULL)
         wrong = "its slots have 'extra' and no 'usable'";
+    else if (cal__slots_extra_of(slots) > CAL_SLOTS_EXTRA_MAX)
+        wrong = "its slots have too much 'extra'";
     else if (owner != NULL && !cal__owner_is_complete(owner))
         wrong = "its owner lacks 'deallocate' or 'usable'";
     if (wrong == NULL)
@@ -178,6 +181,7 @@ static void update_mode(const struct cal_hooks *hooks)
     atomic_store_explicit(&observed, is_observed(), memory_order_relaxed);
     bool direct = slots_owner != NULL || cal__owner_claims() || cal__hooks_observed() ||
                   cal__annotating != CAL_ANNOTATE_NONE;
+    cal__hooked_update();
     cal__thread_set_direct(direct, slots);
 }
 

@@ -13,6 +13,9 @@
  * another is taken out is harmless: tables are valid for ever. */
 static const struct cal_owner *_Atomic asked[CAL_HOOKS_MAX + 1];
 
+/* Requests for more are nobody's. */
+static _Atomic size_t claims;
+
 static _Atomic size_t past_allocations;
 static _Atomic size_t past_bytes;
 
@@ -22,6 +25,12 @@ bool cal__owner_is_complete(const struct cal_owner *owner)
            CAL_HOOKS_FUNCTION(owner, usable) != NULL;
 }
 
+static size_t claims_of(const struct cal_owner *owner)
+{
+    bool says = owner->size >= offsetof(struct cal_owner, claims) + sizeof owner->claims;
+    return says && owner->claims != 0 ? owner->claims : SIZE_MAX;
+}
+
 void cal__owner_add(const struct cal_owner *owner)
 {
     if (CAL_HOOKS_FUNCTION(owner, claim) == NULL)
@@ -29,6 +38,8 @@ void cal__owner_add(const struct cal_owner *owner)
     unsigned place = 0;
     while (atomic_load_explicit(&asked[place], memory_order_relaxed) != NULL)
         place++;
+    size_t largest = atomic_load_explicit(&claims, memory_order_relaxed);
+    atomic_store_explicit(&claims, cal__max(largest, claims_of(owner)), memory_order_relaxed);
     atomic_store_explicit(&asked[place], owner, memory_order_release);
 }
 
@@ -49,13 +60,18 @@ bool cal__owner_claims(void)
     return atomic_load_explicit(&asked[0], memory_order_acquire) != NULL;
 }
 
+size_t cal__owner_largest(void)
+{
+    return atomic_load_explicit(&claims, memory_order_relaxed);
+}
+
 void *cal__owner_claim(const struct cal_call *call)
 {
     for (unsigned place = 0; place < CAL_HOOKS_MAX; place++) {
         const struct cal_owner *owner = atomic_load_explicit(&asked[place], memory_order_acquire);
         if (owner == NULL)
             break;
-        void *block = owner->claim(call);
+        void *block = call->bytes <= claims_of(owner) ? owner->claim(call) : NULL;
         if (block != NULL)
             return block;
     }

@@ -19,6 +19,8 @@ void cal__owner_remove(const struct cal_owner *owner);
 
 /* True when there is any to be asked. */
 bool cal__owner_claims(void);
+/* No owner is to be asked for more bytes than this. */
+size_t cal__owner_largest(void);
 /* The block of the first that claims the request, or NULL. */
 void *cal__owner_claim(const struct cal_call *call);
 

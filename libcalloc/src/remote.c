@@ -131,7 +131,8 @@ static void set_next(struct cal__page *page, void *block, void *next)
 static void push_quietly(struct cal__page *page, void *block)
 {
     if (CAL_UNLIKELY(page->kind == CAL_PAGE_SLOTS)) {
-        cal__slots_put(page, block);
+        struct cal__slots *aside = cal__page_slots(page);
+        cal__slots_put(aside, cal__slots_index(aside, block));
         page->countdown--;
         return;
     }

@@ -25,6 +25,13 @@ const struct cal_slots *cal__slots_role(void)
     return atomic_load_explicit(&playing, memory_order_acquire) ? &played : NULL;
 }
 
+size_t cal__slots_extra_of(const struct cal_slots *role)
+{
+    bool says =
+        role != NULL && role->size >= offsetof(struct cal_slots, extra) + sizeof role->extra;
+    return says ? role->extra : 0;
+}
+
 void cal__slots_play(const struct cal_slots *role)
 {
     /* What an older add-on does not know is NULL. */
@@ -204,19 +211,6 @@ void cal__slots_close(struct cal__page *page)
 
 /* Slots. */
 
-unsigned cal__slots_entry(const struct cal__slots *slots, uint32_t slot)
-{
-    return atomic_load_explicit(&slots->entry[slot], memory_order_acquire);
-}
-
-unsigned cal__slots_claim(struct cal__slots *slots, uint32_t slot, unsigned from, unsigned to)
-{
-    uint16_t expected = (uint16_t)from;
-    atomic_compare_exchange_strong_explicit(&slots->entry[slot], &expected, (uint16_t)to,
-                                            memory_order_acq_rel, memory_order_acquire);
-    return expected;
-}
-
 static uint32_t first_free(struct cal__slots *slots)
 {
     while (slots->slab.free_slots[slots->first_word] == 0)
@@ -225,10 +219,37 @@ static uint32_t first_free(struct cal__slots *slots)
            (uint32_t)__builtin_ctzll(slots->slab.free_slots[slots->first_word]);
 }
 
+/* There is a free slot in some word. */
+static CAL_NOINLINE void choose_word(struct cal__slots *slots)
+{
+    uint32_t words = (uint32_t)words_of(slots->slab.slots);
+    uint32_t word = (uint32_t)(played.random() >> 32) % words;
+    while (slots->slab.free_slots[word] == 0)
+        word = word + 1 == words ? 0 : word + 1;
+    slots->word = word;
+}
+
+/* Six random bits turn the word; the lowest bit that is set then is the choice. */
+static uint32_t random_free(struct cal__slots *slots)
+{
+    if (CAL_UNLIKELY(slots->slab.free_slots[slots->word] == 0))
+        choose_word(slots);
+    if (CAL_UNLIKELY(slots->choices_left == 0)) {
+        slots->choices = played.random();
+        slots->choices_left = 10;
+    }
+    unsigned turn = (unsigned)slots->choices & 63;
+    slots->choices >>= 6;
+    slots->choices_left--;
+    uint64_t word = slots->slab.free_slots[slots->word];
+    word = word >> turn | word << ((64 - turn) & 63);
+    return slots->word * 64 + (((unsigned)__builtin_ctzll(word) + turn) & 63);
+}
+
 static uint32_t choose(struct cal__slots *slots)
 {
-    if (played.choose == NULL)
-        return first_free(slots);
+    if (CAL_LIKELY(played.choose == NULL))
+        return played.random == NULL ? first_free(slots) : random_free(slots);
     uint32_t slot = played.choose(&slots->slab);
     return slot < slots->slab.slots && is_free(slots, slot) ? slot : CAL_SLOT_ANY;
 }
@@ -275,10 +296,8 @@ void *cal__slots_take(struct cal__heap *heap, struct cal__page *page, uint32_t *
     return cal__slots_block(slots, *slot);
 }
 
-void cal__slots_put(struct cal__page *page, void *block)
+void cal__slots_put(struct cal__slots *slots, uint32_t slot)
 {
-    struct cal__slots *slots = cal__page_slots(page);
-    uint32_t slot = cal__slots_index(slots, block);
     set_entry(slots, slot, CAL_SLOT_FREED);
     slots->resting[slot / 64] |= (uint64_t)1 << slot % 64;
     slots->rest++;
@@ -383,15 +402,15 @@ static void give_large(struct cal__page *page)
     cal__span_release(page);
 }
 
-void cal__slots_give(struct cal__slots *slots, void *block)
+void cal__slots_give(struct cal__slots *slots, uint32_t slot)
 {
     struct cal__page *page = slots->page;
-    if (page->kind != CAL_PAGE_SLOTS) {
+    if (CAL_UNLIKELY(page->kind != CAL_PAGE_SLOTS)) {
         give_large(page);
-    } else if (cal__page_heap(page) != cal__thread_heap) {
-        cal__remote_push_slot(page, block);
+    } else if (CAL_UNLIKELY(cal__page_heap(page) != cal__thread_heap)) {
+        cal__remote_push_slot(page, cal__slots_block(slots, slot));
     } else {
-        cal__slots_put(page, block);
+        cal__slots_put(slots, slot);
         if (--page->countdown == 0)
             cal__heap_page_event(page);
     }
@@ -481,7 +500,7 @@ CAL_EXPORT int cal_slot_release(void *block)
         cal__slots_claim(slots, slot, CAL_SLOT_KEPT, CAL_SLOT_FREED) != CAL_SLOT_KEPT)
         return -EINVAL;
     cal__annotate_begin();
-    cal__slots_give(slots, block);
+    cal__slots_give(slots, slot);
     cal__annotate_end();
     return 0;
 }

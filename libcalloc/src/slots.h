@@ -43,8 +43,11 @@ struct cal__slots {
     uint32_t at_hand;    /* bits in free_slots */
     uint32_t rest;       /* bits in `resting` */
     uint32_t reach;      /* slots from the first on that were at hand ever */
-    uint64_t *resting;   /* free again, and not at hand yet */
-    uint64_t factor;     /* which offsets start a slot (size_class.h) */
+    uint32_t word;       /* of free_slots: where random choices are made */
+    uint64_t choices;    /* random bits, to be used from the lowest */
+    uint32_t choices_left;
+    uint64_t *resting; /* free again, and not at hand yet */
+    uint64_t factor;   /* which offsets start a slot (size_class.h) */
     _Atomic uint16_t *entry;
 };
 
@@ -54,6 +57,9 @@ _Static_assert(CAL_SLOT_LINK + CAL_GRANULE / CAL_ALIGNMENT <= UINT16_MAX,
 
 /* The role, complete but for NULLs; NULL while nobody plays it. */
 const struct cal_slots *cal__slots_role(void);
+/* Bytes that a block of a slab needs on top, as a table says that may be older; 0 for NULL. */
+#define CAL_SLOTS_EXTRA_MAX 4096
+size_t cal__slots_extra_of(const struct cal_slots *role);
 /* From now on ROLE is played, of which only so much is read as its size says; for ever. */
 void cal__slots_play(const struct cal_slots *role);
 
@@ -66,7 +72,7 @@ void cal__slots_close(struct cal__page *page);
 void *cal__slots_take(struct cal__heap *heap, struct cal__page *page, uint32_t *slot);
 /* The slot is free; the counts are the caller's business. Only by the owner, or for a page without
  * one under the lock for those. */
-void cal__slots_put(struct cal__page *page, void *block);
+void cal__slots_put(struct cal__slots *slots, uint32_t slot);
 
 /* For lists of slots outside their pages: what follows BLOCK, or NULL. */
 void *cal__slots_next(const struct cal__page *page, const void *block);
@@ -75,11 +81,23 @@ void cal__slots_set_next(struct cal__page *page, void *block, const void *next);
 /* A block by itself for CALL, of SIZE bytes with what the role adds. *ZEROED as in large.h. */
 void *cal__slots_large(size_t size, const struct cal_call *call, bool *zeroed);
 
-unsigned cal__slots_entry(const struct cal__slots *slots, uint32_t slot);
+CAL_INLINE unsigned cal__slots_entry(const struct cal__slots *slots, uint32_t slot)
+{
+    return atomic_load_explicit(&slots->entry[slot], memory_order_acquire);
+}
+
 /* Changes an entry from what it must be; else returns what it was instead. */
-unsigned cal__slots_claim(struct cal__slots *slots, uint32_t slot, unsigned from, unsigned to);
+CAL_INLINE unsigned cal__slots_claim(struct cal__slots *slots, uint32_t slot, unsigned from,
+                                     unsigned to)
+{
+    uint16_t expected = (uint16_t)from;
+    atomic_compare_exchange_strong_explicit(&slots->entry[slot], &expected, (uint16_t)to,
+                                            memory_order_acq_rel, memory_order_acquire);
+    return expected;
+}
+
 /* A claimed slot is free: it goes back to its page, and that to whom it belongs. */
-void cal__slots_give(struct cal__slots *slots, void *block);
+void cal__slots_give(struct cal__slots *slots, uint32_t slot);
 
 /* In the child of a fork, for a page whose owner does not exist there: free is what its entries say.
  * Returns how many slots are not. */

@@ -55,12 +55,6 @@ static size_t requested(size_t state)
     return state & (((size_t)1 << KIND_SHIFT) - 1);
 }
 
-static size_t extra(const struct cal_call *call)
-{
-    require(call->size == sizeof *call);
-    return CANARY;
-}
-
 static void guard(const struct cal_call *call, struct cal_guard *space)
 {
     require(space->before == 0 && space->after == 0 && !space->at_end);
@@ -136,15 +130,20 @@ static void canary_of(const void *block, unsigned char canary[CANARY])
         canary[i] = (unsigned char)(((uintptr_t)block * UINT64_C(0x9e3779b97f4a7c15)) >> (8 + i));
 }
 
-static void set_canary(void *block, size_t bytes)
+/* Blocks by themselves have none. */
+static void set_canary(const struct cal_slab *slab, void *block, size_t bytes)
 {
+    if (slab->slots == 1)
+        return;
     unsigned char canary[CANARY];
     canary_of(block, canary);
     memcpy((char *)block + bytes, canary, CANARY);
 }
 
-static void check_canary(const void *block, size_t bytes)
+static void check_canary(const struct cal_slab *slab, const void *block, size_t bytes)
 {
+    if (slab->slots == 1)
+        return;
     unsigned char canary[CANARY];
     canary_of(block, canary);
     require(memcmp((const char *)block + bytes, canary, CANARY) == 0);
@@ -154,10 +153,11 @@ static bool allocated(struct cal_slab *slab, uint32_t slot, void *block,
                       const struct cal_call *call)
 {
     require(block == (char *)slab->first + slot * slab->block_size);
-    require(call->bytes + CANARY <= slab->room && (uintptr_t)block % call->alignment == 0);
+    require(call->bytes + (slab->slots == 1 ? 0 : CANARY) <= slab->room &&
+            (uintptr_t)block % call->alignment == 0);
     require(*state_of(slab, slot) == 0);
     *state_of(slab, slot) = call->bytes | (size_t)call->kind << KIND_SHIFT;
-    set_canary(block, call->bytes);
+    set_canary(slab, block, call->bytes);
     slots_addon.allocated++;
     if (slots_addon.ignore)
         slots_last_allocated = *call;
@@ -186,7 +186,7 @@ static enum cal_slot_verdict freeing(struct cal_slab *slab, uint32_t slot, void 
 {
     size_t *state = state_of(slab, slot);
     size_t bytes = requested(*state);
-    check_canary(block, bytes);
+    check_canary(slab, block, bytes);
     require(call->kind >= CAL_CALL_MALLOC && call->kind <= CAL_CALL_NATIVE);
     slots_addon.freed++;
     if (slots_addon.ignore)
@@ -233,9 +233,9 @@ static bool resize(struct cal_slab *slab, uint32_t slot, void *block, const stru
     if (!slots_addon.in_place)
         return false;
     size_t *state = state_of(slab, slot);
-    check_canary(block, requested(*state));
+    check_canary(slab, block, requested(*state));
     *state = call->bytes | (*state >> KIND_SHIFT) << KIND_SHIFT;
-    set_canary(block, call->bytes);
+    set_canary(slab, block, call->bytes);
     slots_addon.resized++;
     return true;
 }
@@ -250,7 +250,7 @@ static bool error(enum cal_error error, const void *address)
 static const struct cal_slots slots = {
     .size = sizeof slots,
     .state_bytes = state_bytes,
-    .extra = extra,
+    .extra = CANARY,
     .guard = guard,
     .open = open_slab,
     .close = close_slab,

@@ -127,6 +127,11 @@ size_t charged_for(size_t size)
     return cal__class_size(cal__size_class(test_is_annotated() ? size + 16 : size));
 }
 
+size_t request_for(size_t size)
+{
+    return TEST_SLOTS && !test_is_slow() ? size : size - 16;
+}
+
 void *test_shared_memory(size_t size)
 {
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

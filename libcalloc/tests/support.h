@@ -100,6 +100,9 @@ bool test_is_annotated(void);
  * slab block. */
 size_t usable_for(size_t size);
 size_t charged_for(size_t size);
+/* A request that a block by itself of SIZE bytes serves exactly, redzone included; without one and without
+ * the role slots it is 16 bytes less than it could be. */
+size_t request_for(size_t size);
 
 /* Runs FUNCTION in a child, which must end by abort() with exactly "libcalloc: WHAT of 0x...\n" on
  * standard error, the address being the one it gave to blame() last. */

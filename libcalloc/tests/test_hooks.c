@@ -369,14 +369,14 @@ static void other_versions_are_refused(void **state)
                    "libcalloc: add-on 'counting' refused: its hook table has another version\n");
 }
 
-static size_t one_more(const struct cal_call *call)
+static size_t all_of_it(struct cal_slab *slab, uint32_t slot, const void *block)
 {
-    return 1;
+    return slab->room;
 }
 
 static void incomplete_roles_are_refused(void **state)
 {
-    static const struct cal_slots slots = {.size = sizeof slots, .extra = one_more};
+    static const struct cal_slots slots = {.size = sizeof slots, .extra = 1};
     static const struct cal_owner owner = {.size = sizeof owner};
     static const struct cal_source no_source = {.size = sizeof no_source};
     struct cal_hooks hooks = counting;
@@ -384,6 +384,10 @@ static void incomplete_roles_are_refused(void **state)
     assert_refused(
         &hooks, -EINVAL,
         "libcalloc: add-on 'counting' refused: its slots have 'extra' and no 'usable'\n");
+    static const struct cal_slots much = {.size = sizeof much, .extra = 4097, .usable = all_of_it};
+    hooks.slots = &much;
+    assert_refused(&hooks, -EINVAL,
+                   "libcalloc: add-on 'counting' refused: its slots have too much 'extra'\n");
     hooks = counting;
     hooks.owner = &owner;
     assert_refused(

@@ -17,7 +17,7 @@ _Static_assert(CAL_RUN_MAX < 8 * MIB, "all blocks of these tests are huge");
 /* Less by the redzone that each block has under memcheck, so that mappings are of SIZE there too. */
 static void *get(size_t size)
 {
-    void *block = malloc(size - 16);
+    void *block = malloc(request_for(size));
     require(block != NULL);
     return block;
 }

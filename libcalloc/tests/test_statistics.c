@@ -78,7 +78,7 @@ static void mappings(void **state)
     /* Unlike any other size here, so that no kept mapping serves it. */
     malloc_trim(0);
     struct cal_statistics before = statistics();
-    void *block = malloc(((size_t)33 << 20) - 16);
+    void *block = malloc(request_for((size_t)33 << 20));
     assert_went_up(&before, 1, 0, (size_t)33 << 20, 0);
     assert_true(statistics().os_memory_mapped >= before.os_memory_mapped + ((size_t)33 << 20));
     free(block);

@@ -149,7 +149,7 @@ enum cal_error {
     CAL_ERROR_INVALID_POINTER,  /* realloc or usable size of anything that is not a live block */
 };
 
-/* All functions may be NULL, but usable() where there is an extra(). Those that say so may be called
+/* All functions may be NULL, but usable() where `extra` is not 0. Those that say so may be called
  * with locks of the allocator held: they must be short, call no function of the core, and not wait for a
  * lock that is held around a call of the core or taken by fork_prepare(). In all others
  * cal_slot_find(), cal_slot_release(), cal_range_map() and cal_range_unmap() may be called. Functions
@@ -160,8 +160,9 @@ struct cal_slots {
     /* Bytes of `state` for a slab of so many slots; always the same for the same number. */
     size_t (*state_bytes)(uint32_t slots);
 
-    /* Bytes that a block needs behind those that are asked for, for a canary for example. */
-    size_t (*extra)(const struct cal_call *call);
+    /* Bytes that a block of a slab needs behind those that are asked for, for a canary for example; up to
+     * 4096. A block by itself gets none. */
+    size_t extra;
 
     /* Guard space for a block by itself. `guard` is all zeros before. May run with locks held. */
     void (*guard)(const struct cal_call *call, struct cal_guard *guard);
@@ -174,6 +175,11 @@ struct cal_slots {
     /* A slab is no longer used. All its memory must be readable and writable again. May run with
      * locks held. */
     void (*close)(struct cal_slab *slab);
+
+    /* 64 random bits. Where there is this function and no choose(), the slots that are handed out are
+     * random ones: one of those that are free in the same word of `free_slots` as the last, or of a random
+     * word when it is used up, and of those the next from a random one on. May run with locks held. */
+    uint64_t (*random)(void);
 
     /* Which of the slots in `free_slots` is handed out; NULL or CAL_SLOT_ANY: the first. There is at
      * least one. Slots that were freed come there when those of before are used up, so no block is used
@@ -223,7 +229,8 @@ struct cal_owner {
     size_t size; /* sizeof(struct cal_owner) */
 
     /* A block of a range for this request (`bytes`, `alignment`, `zero`), or NULL to leave it to the
-     * next owner or the core. Asked at each allocation. NULL: the owner claims nothing. */
+     * next owner or the core. Asked at each allocation of up to `claims` bytes. NULL: the owner claims
+     * nothing. */
     void *(*claim)(const struct cal_call *call);
 
     /* Ends the life of a block; false when `block` is not one, which is then the program's error.
@@ -246,6 +253,10 @@ struct cal_owner {
      * what it returned last, or true. As count(). May be NULL. */
     bool (*walk)(void *state, bool (*visit)(void *block, size_t usable, void *argument),
                  void *argument);
+
+    /* The largest request that claim() is asked for, as it is when the owner is registered; requests for
+     * more are spared the question. 0: any. */
+    size_t claims;
 };
 
 struct cal_hooks {
