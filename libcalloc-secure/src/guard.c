@@ -91,9 +91,12 @@ static bool protect(void *address, size_t length, size_t limit)
         subtract(&protected_now, 1);
         return false;
     }
-    /* As marking does; refused for locked memory, which then stays as it is. */
-    madvise(address, length, MADV_DONTNEED);
-    if (mprotect(address, length, PROT_NONE) == 0)
+    /* As marking does. Where it is refused, in locked memory or a sandbox, what was there would come back with
+     * the pages: so they are mapped anew. */
+    if (madvise(address, length, MADV_DONTNEED) == 0
+            ? mprotect(address, length, PROT_NONE) == 0
+            : mmap(address, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
+                  MAP_FAILED)
         return true;
     subtract(&protected_now, 1);
     /* Somebody else has used up the mappings. They are to have what is left. */
@@ -140,10 +143,16 @@ bool cal__guard_remove(void *address, size_t length, enum cal__guard guard)
     if (guard == CAL_GUARD_NONE)
         return true;
     int saved = errno;
-    int result = guard == CAL_GUARD_MARKED ? madvise(address, length, MADV_GUARD_REMOVE)
-                                           : mprotect(address, length, PROT_READ | PROT_WRITE);
+    bool removed = guard == CAL_GUARD_MARKED
+                       ? madvise(address, length, MADV_GUARD_REMOVE) == 0
+                       : mprotect(address, length, PROT_READ | PROT_WRITE) == 0;
+    /* A sandbox that was entered after the guard was made may refuse the one and let the other pass. ENOMEM:
+     * there is no such mapping, or no memory for the kernel's tables. */
+    if (!removed && errno != ENOMEM)
+        removed = mmap(address, length, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED;
     errno = saved;
-    if (result != 0)
+    if (!removed)
         return false;
     cal__guard_forget(guard);
     return true;

@@ -108,25 +108,12 @@ bool cal__large_open(struct cal_slab *slab)
     return true;
 }
 
-/* What cannot be made accessible again is unmapped and mapped anew by whoever uses the range next: the
- * kernel refuses only without memory for its own tables. */
-static void open_up(void *address, size_t length, enum cal__guard guard)
-{
-    if (cal__guard_remove(address, length, guard))
-        return;
-    int saved = errno;
-    if (mmap(address, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
-             0) != MAP_FAILED)
-        cal__guard_forget(guard);
-    errno = saved;
-}
-
 void cal__large_close(struct cal_slab *slab)
 {
     struct state *state = slab->state;
-    open_up(slab->address, slab->length, state->whole);
-    open_up(slab->address, before_bytes(slab), state->before);
-    open_up(after_start(slab), after_bytes(slab), state->after);
+    cal__guard_remove(slab->address, slab->length, state->whole);
+    cal__guard_remove(slab->address, before_bytes(slab), state->before);
+    cal__guard_remove(after_start(slab), after_bytes(slab), state->after);
 }
 
 /* Blocks. The slack of those at the end of their pages is less than their alignment. */

@@ -45,6 +45,16 @@ static bool is_first(enum cal__check check, const void *site)
     return false;
 }
 
+/* Of the thread that started and of each that forked: sandboxes for one thread kill for gettid(2). */
+static __thread int own_thread __attribute__((tls_model("initial-exec")));
+
+void cal__report_thread(void)
+{
+    int saved = errno;
+    own_thread = (int)syscall(SYS_gettid);
+    errno = saved;
+}
+
 size_t cal__report_dropped(void)
 {
     return atomic_load_explicit(&dropped, memory_order_relaxed);
@@ -81,9 +91,12 @@ static void write_line(const struct cal__report *report)
     if (report->requested_known)
         number(&line, ", requested ", report->requested, "");
     int saved = errno;
-    number(&line, ", thread ",
-           (uint64_t)(report->thread != 0 ? report->thread : syscall(SYS_gettid)), "");
+    int thread = report->thread != 0 ? report->thread
+                 : own_thread != 0   ? own_thread
+                                     : (int)syscall(SYS_gettid);
     errno = saved;
+    if (thread > 0)
+        number(&line, ", thread ", (uint64_t)thread, "");
     place(&line, ", found at ", report->site);
     place(&line, ", allocated at ", report->allocated);
     place(&line, ", freed at ", report->freed);

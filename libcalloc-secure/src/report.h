@@ -50,6 +50,9 @@ struct cal__report {
  * `thread` is 0, and those of abort(). */
 void cal__report(const struct cal__report *report, enum cal__consequence consequence);
 
+/* The calling thread's id is looked up now, and not in its reports: at the start, and in the child of a fork. */
+void cal__report_thread(void);
+
 /* How many reports with CAL_LOG were left out because there was no room for their site. */
 size_t cal__report_dropped(void);
 

@@ -11,7 +11,8 @@
 #include "report.h"
 #include "zeros.h"
 
-/* What a record says; a live one has the kind above and the requested size plus LIVE. */
+/* What a record says; a live one has the kind above and the requested size plus LIVE. What is not above FREE
+ * is free. */
 enum { NEVER, FREE, BUSY, GUARDED, LIVE };
 
 /* Two bits for the kind, the rest for the size. A slab of more slots than this has small ones. */
@@ -30,12 +31,15 @@ struct state {
     } records;
 };
 
+/* A larger block has pages of its own. */
+enum { UNTOUCHED_MIN = 4096 };
+
 static size_t guard_bytes(void)
 {
     return CAL_HARDENED_PAGE;
 }
 
-static bool is_wide(const struct cal_slab *slab)
+CAL_INLINE bool is_wide(const struct cal_slab *slab)
 {
     return slab->slots <= WIDE_SLOTS;
 }
@@ -49,14 +53,14 @@ static size_t state_bytes(uint32_t slots)
 
 /* Records. */
 
-static uint32_t record_of(const struct cal_slab *slab, uint32_t slot)
+CAL_INLINE uint32_t record_of(const struct cal_slab *slab, uint32_t slot)
 {
     const struct state *state = slab->state;
     return is_wide(slab) ? atomic_load_explicit(&state->records.wide[slot], memory_order_acquire)
                          : atomic_load_explicit(&state->records.narrow[slot], memory_order_acquire);
 }
 
-static void set_record(struct cal_slab *slab, uint32_t slot, uint32_t record)
+CAL_INLINE void set_record(struct cal_slab *slab, uint32_t slot, uint32_t record)
 {
     struct state *state = slab->state;
     if (is_wide(slab))
@@ -66,34 +70,34 @@ static void set_record(struct cal_slab *slab, uint32_t slot, uint32_t record)
 }
 
 /* From now on others look away. */
-static void set_busy(struct cal_slab *slab, uint32_t slot)
+CAL_INLINE void set_busy(struct cal_slab *slab, uint32_t slot)
 {
     set_record(slab, slot, BUSY);
     atomic_thread_fence(memory_order_release);
 }
 
 /* The native functions and the malloc family may be mixed. */
-static unsigned kind_of(enum cal_call_kind kind)
+CAL_INLINE unsigned kind_of(enum cal_call_kind kind)
 {
     return kind == CAL_CALL_NEW ? 1 : kind == CAL_CALL_NEW_ARRAY ? 2 : 0;
 }
 
-static unsigned shift_of(const struct cal_slab *slab)
+CAL_INLINE unsigned shift_of(const struct cal_slab *slab)
 {
     return is_wide(slab) ? WIDE_SHIFT : NARROW_SHIFT;
 }
 
-static void set_live(struct cal_slab *slab, uint32_t slot, unsigned kind, size_t requested)
+CAL_INLINE void set_live(struct cal_slab *slab, uint32_t slot, unsigned kind, size_t requested)
 {
     set_record(slab, slot, kind << shift_of(slab) | (uint32_t)(requested + LIVE));
 }
 
-static size_t requested_of(const struct cal_slab *slab, uint32_t record)
+CAL_INLINE size_t requested_of(const struct cal_slab *slab, uint32_t record)
 {
     return (record & ((UINT32_C(1) << shift_of(slab)) - 1)) - LIVE;
 }
 
-static unsigned recorded_kind(const struct cal_slab *slab, uint32_t record)
+CAL_INLINE unsigned recorded_kind(const struct cal_slab *slab, uint32_t record)
 {
     return record >> shift_of(slab);
 }
@@ -106,7 +110,7 @@ size_t cal__slab_requested(const struct cal_slab *slab, uint32_t slot)
     return record < LIVE ? SIZE_MAX : requested_of(slab, record);
 }
 
-static unsigned char *block_of(const struct cal_slab *slab, uint32_t slot)
+CAL_INLINE unsigned char *block_of(const struct cal_slab *slab, uint32_t slot)
 {
     return (unsigned char *)slab->first + slot * slab->block_size;
 }
@@ -212,52 +216,27 @@ static void close_slab(struct cal_slab *slab)
                           state->guard);
 }
 
-/* Random bits, in small portions. */
-static unsigned choice(struct state *state, unsigned bits)
+static uint64_t random_bits(void)
 {
-    if (CAL_UNLIKELY(state->left < bits)) {
-        state->choices = cal__random_64(cal__hardened_random());
-        state->left = 64;
-    }
-    unsigned result = (unsigned)state->choices & ((1U << bits) - 1);
-    state->choices >>= bits;
-    state->left -= bits;
-    return result;
+    return cal__random_64(cal__hardened_random());
 }
 
-static CAL_NOINLINE void choose_word(const struct cal_slab *slab, struct state *state)
-{
-    uint32_t words = (slab->slots + 63) / 64;
-    uint32_t word = cal__random_below_small(cal__hardened_random(), words);
-    while (slab->free_slots[word] == 0)
-        word = word + 1 == words ? 0 : word + 1;
-    state->word = word;
-}
-
-/* One of the free slots of the word at hand, the next one from a random place on; a word is used up
- * before another is begun at level light, so that blocks of one time lie together. */
+/* Any of the free slots of the slab: the next free one from a random slot on, in its word first. */
 static uint32_t choose(struct cal_slab *slab)
 {
-    struct state *state = slab->state;
-    uint64_t how = cal__hardened.settings.random_slots;
-    if (how == 0)
-        return CAL_SLOT_ANY;
-    if (CAL_UNLIKELY(slab->free_slots[state->word] == 0 || how == 2))
-        choose_word(slab, state);
-    unsigned turn = choice(state, 6);
-    uint64_t word = slab->free_slots[state->word];
-    word = word >> turn | word << ((64 - turn) % 64);
-    return state->word * 64 + (((unsigned)__builtin_ctzll(word) + turn) & 63);
+    uint32_t slot = cal__random_below_small(cal__hardened_random(), slab->slots);
+    uint32_t words = (slab->slots + 63) / 64, word = slot / 64;
+    unsigned turn = slot % 64;
+    while (slab->free_slots[word] == 0)
+        word = word + 1 == words ? 0 : word + 1;
+    uint64_t bits = slab->free_slots[word];
+    bits = bits >> turn | bits << ((64 - turn) % 64);
+    return word * 64 + (((unsigned)__builtin_ctzll(bits) + turn) & 63);
 }
 
 /* Blocks. */
 
-static size_t extra(const struct cal_call *call)
-{
-    return cal__hardened.settings.canary && call->bytes <= CAL_LARGE_MIN ? CAL_CANARY_WORD : 0;
-}
-
-static void write_canary(struct cal_slab *slab, void *block, size_t requested)
+CAL_INLINE void write_canary(struct cal_slab *slab, void *block, size_t requested)
 {
     const struct state *state = slab->state;
     if (cal__hardened.settings.canary)
@@ -265,7 +244,7 @@ static void write_canary(struct cal_slab *slab, void *block, size_t requested)
                           cal__hardened.settings.canary_bytes);
 }
 
-static bool canary_is_whole(const struct cal_slab *slab, const void *block, size_t requested)
+CAL_INLINE bool canary_is_whole(const struct cal_slab *slab, const void *block, size_t requested)
 {
     const struct state *state = slab->state;
     return !cal__hardened.settings.canary ||
@@ -280,8 +259,8 @@ static bool allocated(struct cal_slab *slab, uint32_t slot, void *block,
         return cal__large_allocated(slab, block, call);
     const struct state *state = slab->state;
     bool zeros = cal__hardened.settings.zero_on_free;
-    /* Memory that nobody has touched is left alone: reading it would cost a page fault. */
-    bool untouched = state->fresh && record_of(slab, slot) == NEVER;
+    /* Pages that nobody has touched are left alone: reading them would cost a fault, for nothing. */
+    bool untouched = state->fresh && slab->room > UNTOUCHED_MIN && record_of(slab, slot) == NEVER;
     set_busy(slab, slot);
     if (cal__hardened.settings.write_after_free && zeros && !untouched &&
         CAL_UNLIKELY(!cal__zeros_all(block, slab->room)))
@@ -294,16 +273,17 @@ static bool allocated(struct cal_slab *slab, uint32_t slot, void *block,
 
 /* The neighbour below: whoever wrote before the start of a block wrote there. */
 
-__attribute__((no_sanitize_thread)) static uint64_t last_word(const struct cal_slab *slab,
-                                                              const unsigned char *block)
+__attribute__((no_sanitize_thread)) static inline uint64_t last_word(const struct cal_slab *slab,
+                                                                     const unsigned char *block)
 {
     return *(const volatile uint64_t *)(const void *)(block + slab->room - CAL_CANARY_WORD);
 }
 
-static uint64_t expected_last_word(const struct cal_slab *slab, const void *block, uint32_t record)
+CAL_INLINE uint64_t expected_last_word(const struct cal_slab *slab, const void *block,
+                                       uint32_t record)
 {
     const struct state *state = slab->state;
-    if (record == FREE)
+    if (record <= FREE)
         return 0;
     uint64_t word = cal__canary_word(&state->key, block);
     return cal__canary_turn(word, slab->room - requested_of(slab, record));
@@ -311,12 +291,12 @@ static uint64_t expected_last_word(const struct cal_slab *slab, const void *bloc
 
 /* False when something is wrong. Others may be about to change the slot: what is seen counts only if the
  * record was the same before and after. */
-static bool last_word_is_right(const struct cal_slab *slab, uint32_t slot)
+CAL_INLINE bool last_word_is_right(const struct cal_slab *slab, uint32_t slot)
 {
     uint32_t record = record_of(slab, slot);
-    if (record < FREE || record == BUSY || record == GUARDED)
+    if (record == BUSY || record == GUARDED)
         return true;
-    if (record == FREE ? !cal__hardened.settings.zero_on_free
+    if (record <= FREE ? !cal__hardened.settings.zero_on_free
                        : !cal__hardened.settings.canary ||
                              slab->room - requested_of(slab, record) < CAL_CANARY_WORD)
         return true;
@@ -344,7 +324,7 @@ static CAL_COLD void look_again(const struct cal_slab *slab, uint32_t slot)
         say(writing_of(slab, block));
 }
 
-static void check_neighbour(const struct cal_slab *slab, uint32_t slot)
+CAL_INLINE void check_neighbour(const struct cal_slab *slab, uint32_t slot)
 {
     if (slot != 0 && CAL_UNLIKELY(!last_word_is_right(slab, slot - 1)))
         look_again(slab, slot - 1);
@@ -358,8 +338,8 @@ static CAL_COLD void report_mismatch(const struct cal_slab *slab, const void *bl
                   SIZE_MAX));
 }
 
-static void check_call(const struct cal_slab *slab, const void *block, const struct cal_call *call,
-                       uint32_t record)
+CAL_INLINE void check_call(const struct cal_slab *slab, const void *block,
+                           const struct cal_call *call, uint32_t record)
 {
     const struct cal__settings *settings = &cal__hardened.settings;
     if (CAL_UNLIKELY(settings->kinds && recorded_kind(slab, record) != kind_of(call->kind)))
@@ -370,7 +350,7 @@ static void check_call(const struct cal_slab *slab, const void *block, const str
 }
 
 /* All that may have been written: what was asked for, and the canary. */
-static void make_zero(const struct cal_slab *slab, void *block, size_t requested)
+CAL_INLINE void make_zero(const struct cal_slab *slab, void *block, size_t requested)
 {
     size_t bound = cal__hardened.settings.canary_bytes;
     size_t slack = slab->room - requested;
@@ -484,17 +464,23 @@ bool cal__slab_check(const struct cal_slab *slab, uint32_t slot, struct cal__rep
     return false;
 }
 
-const struct cal_slots cal__slab_role = {
+struct cal_slots cal__slab_role = {
     .size = sizeof cal__slab_role,
     .state_bytes = state_bytes,
-    .extra = extra,
     .guard = cal__large_guard,
     .open = open_slab,
     .close = close_slab,
-    .choose = choose,
     .allocated = allocated,
     .freeing = freeing,
     .usable = usable,
     .resize = resize,
     .error = error,
 };
+
+void cal__slab_start(void)
+{
+    const struct cal__settings *settings = &cal__hardened.settings;
+    cal__slab_role.extra = settings->canary ? CAL_CANARY_WORD : 0;
+    cal__slab_role.random = settings->random_slots == 1 ? random_bits : NULL;
+    cal__slab_role.choose = settings->random_slots == 2 ? choose : NULL;
+}

@@ -18,7 +18,9 @@
 #include "base.h"
 #include "report.h"
 
-extern const struct cal_slots cal__slab_role;
+/* Complete once cal__slab_start() has seen the settings. */
+extern struct cal_slots cal__slab_role;
+void cal__slab_start(void);
 
 /* Bytes that were asked for of the live block that slot SLOT of SLAB has; SIZE_MAX when it has none. */
 size_t cal__slab_requested(const struct cal_slab *slab, uint32_t slot);

@@ -43,9 +43,11 @@ static int start(void)
     if (!hardened->settings.enable)
         return -ECANCELED;
     cal__random_start();
+    cal__report_thread();
     start_guards(&hardened->settings);
     cal__canary_make_key(&hardened->large_key, cal__hardened_random());
     hardened->clean = hardened->settings.zero_on_free && !late;
+    cal__slab_start();
     hardened->active = true;
     return 0;
 }
@@ -70,6 +72,7 @@ static void fork_child(void)
 {
     cal__large_unlock(true);
     cal__random_forked();
+    cal__report_thread();
 }
 
 static void exiting(void)
