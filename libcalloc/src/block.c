@@ -111,9 +111,10 @@ size_t cal__block_usable(const void *block, const char *what)
     if (CAL_LIKELY(!cal__page_is_special(page)))
         return usable_of(page, (void *)block);
     size_t usable = cal__hooked_usable(page, block);
-    if (usable == 0 && page->kind == CAL_PAGE_RANGE)
-        cal__hooked_error(what, block);
-    return usable;
+    if (CAL_LIKELY(usable != SIZE_MAX))
+        return usable;
+    cal__hooked_error(what, block);
+    return 0;
 }
 
 /* Allocating. */

@@ -138,25 +138,11 @@ static void *claim(const struct cal_call *call)
     return block;
 }
 
-/* What is asked for most, blocks of slabs, goes a short way where nobody but the role slots has a say. Of a
- * size it does if it is above `nobody_below` and not above `most`, which is 0 where others have a say. */
-static _Atomic size_t nobody_below, most;
-
-void cal__hooked_update(void)
-{
-    const struct cal_slots *role = cal__slots_role();
-    bool alone = role != NULL && role->allocated != NULL && role->freeing != NULL &&
-                 !cal__hooks_observed() && cal__annotating == CAL_ANNOTATE_NONE;
-    /* A request for nothing comes as one for a byte. */
-    size_t asked = cal__owner_claims() ? cal__max(cal__owner_largest(), 1) : 0;
-    atomic_store_explicit(&nobody_below, asked, memory_order_relaxed);
-    atomic_store_explicit(&most, alone ? CAL_SLAB_MAX - role->extra : 0, memory_order_release);
-}
-
+/* What is asked for most, blocks of slabs, goes a short way where nobody but the role slots has a say. */
 static bool is_lean(size_t size)
 {
-    return size <= atomic_load_explicit(&most, memory_order_acquire) &&
-           size > atomic_load_explicit(&nobody_below, memory_order_relaxed);
+    return size <= atomic_load_explicit(&cal__hooks_lean_up_to, memory_order_acquire) &&
+           size > atomic_load_explicit(&cal__hooks_lean_above, memory_order_relaxed);
 }
 
 /* A block of the page that HEAP allocates from; NULL if that has none. */
@@ -238,7 +224,7 @@ static void free_slot(struct cal__slots *slots, void *block, const struct cal_ca
 CAL_INLINE bool free_lean(struct cal__page *page, void *block, const struct cal_call *call)
 {
     if (page == NULL || page->kind != CAL_PAGE_SLOTS ||
-        atomic_load_explicit(&most, memory_order_acquire) == 0)
+        atomic_load_explicit(&cal__hooks_lean_up_to, memory_order_acquire) == 0)
         return false;
     struct cal__slots *slots = cal__page_slots(page);
     uint32_t slot = slots == NULL ? CAL_SLOT_ANY : cal__slots_index(slots, block);
@@ -254,7 +240,7 @@ static void free_in_range(struct cal__page *page, void *block, const struct cal_
 {
     if (cal__hooks_observed()) {
         size_t usable = cal__owner_usable(page, block);
-        if (usable != 0)
+        if (usable != SIZE_MAX)
             cal__hooks_freeing(block, usable);
     }
     if (!cal__owner_free(page, block, call))
@@ -339,7 +325,7 @@ void *cal__hooked_move(void *block, size_t size, size_t usable, unsigned how)
 void *cal__hooked_reallocate(struct cal__page *page, void *block, size_t size, unsigned how)
 {
     size_t usable = cal__hooked_usable(page, block);
-    if (usable == 0 && page->kind == CAL_PAGE_RANGE) {
+    if (usable == SIZE_MAX) {
         cal__hooked_error("invalid realloc", block);
         return NULL;
     }

@@ -17,15 +17,12 @@ CAL_INLINE bool cal__page_is_special(const struct cal__page *page)
            (page->kind != CAL_PAGE_SLAB && cal__page_slots(page) != NULL);
 }
 
-/* Who has a say has changed: finds out who it is. */
-void cal__hooked_update(void);
-
 /* As cal__block_allocate(), for HEAP, which is in direct mode or cal__heap_late. */
 void *cal__hooked_allocate(struct cal__heap *heap, size_t size, size_t alignment, unsigned how);
 /* BLOCK is not NULL, but may be anything else. */
 void cal__hooked_free(void *block, const struct cal_call *call);
 
-/* Of a block in a special page. 0: BLOCK is none, for the owner of its range. */
+/* Of a block in a special page. SIZE_MAX: BLOCK is none, for the owner of its range. */
 size_t cal__hooked_usable(const struct cal__page *page, const void *block);
 bool cal__hooked_resize(struct cal__page *page, void *block, size_t size, unsigned how);
 void *cal__hooked_reallocate(struct cal__page *page, void *block, size_t size, unsigned how);

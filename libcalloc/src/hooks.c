@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "annotate.h"
-#include "hooked.h"
 #include "lock.h"
 #include "message.h"
 #include "options.h"
@@ -20,6 +19,7 @@ static const struct cal_hooks *_Atomic registered[CAL_HOOKS_MAX];
 static const struct cal_hooks *source_owner;
 static const struct cal_hooks *slots_owner;
 static _Atomic bool observed;
+_Atomic size_t cal__hooks_lean_above, cal__hooks_lean_up_to;
 
 /* The family, bound by the dynamic linker before the first allocation if it is loaded at all. */
 extern const struct cal_hooks cal_addon_secure __attribute__((weak));
@@ -175,13 +175,25 @@ static bool is_observed(void)
     return false;
 }
 
+static void update_lean(void)
+{
+    const struct cal_slots *role = cal__slots_role();
+    bool alone = role != NULL && role->allocated != NULL && role->freeing != NULL &&
+                 !cal__hooks_observed() && cal__annotating == CAL_ANNOTATE_NONE;
+    /* A request for nothing comes as one for a byte. */
+    size_t asked = cal__owner_claims() ? cal__max(cal__owner_largest(), 1) : 0;
+    atomic_store_explicit(&cal__hooks_lean_above, asked, memory_order_relaxed);
+    atomic_store_explicit(&cal__hooks_lean_up_to, alone ? CAL_SLAB_MAX - role->extra : 0,
+                          memory_order_release);
+}
+
 static void update_mode(const struct cal_hooks *hooks)
 {
     bool slots = ROLE(hooks, slots) != NULL;
     atomic_store_explicit(&observed, is_observed(), memory_order_relaxed);
     bool direct = slots_owner != NULL || cal__owner_claims() || cal__hooks_observed() ||
                   cal__annotating != CAL_ANNOTATE_NONE;
-    cal__hooked_update();
+    update_lean();
     cal__thread_set_direct(direct, slots);
 }
 

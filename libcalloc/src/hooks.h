@@ -3,6 +3,7 @@
 #define CAL_CORE_HOOKS_H
 
 #include <calloc/hooks.h>
+#include <stdatomic.h>
 
 #include "base.h"
 
@@ -18,6 +19,10 @@
 
 /* Registers the family's add-ons that were loaded with the process. */
 void cal__hooks_start(void);
+
+/* Requests of more bytes than the first and up to the second are nobody's business but that of the role
+ * slots, which has both an allocated() and a freeing(). None are while the second is 0. */
+extern _Atomic size_t cal__hooks_lean_above, cal__hooks_lean_up_to;
 
 /* Observers. */
 void cal__hooks_allocated(void *block, size_t requested, size_t usable);

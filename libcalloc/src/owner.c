@@ -90,7 +90,8 @@ bool cal__owner_free(const struct cal__page *page, void *block, const struct cal
 
 size_t cal__owner_usable(const struct cal__page *page, const void *block)
 {
-    return owner_of(page)->usable(page->free, block);
+    size_t usable = owner_of(page)->usable(page->free, block);
+    return usable == 0 ? SIZE_MAX : usable == CAL_RANGE_EMPTY ? 0 : usable;
 }
 
 bool cal__owner_resize(const struct cal__page *page, void *block, size_t bytes)

@@ -26,6 +26,7 @@ void *cal__owner_claim(const struct cal_call *call);
 
 /* About a range. */
 bool cal__owner_free(const struct cal__page *page, void *block, const struct cal_call *call);
+/* SIZE_MAX: BLOCK is none. */
 size_t cal__owner_usable(const struct cal__page *page, const void *block);
 bool cal__owner_resize(const struct cal__page *page, void *block, size_t bytes);
 struct cal_range_counts cal__owner_counts(const struct cal__page *page);

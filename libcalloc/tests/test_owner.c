@@ -19,7 +19,7 @@ struct range {
 };
 static struct range ranges[RANGES];
 static atomic_flag lock = ATOMIC_FLAG_INIT;
-static _Atomic bool claims = true, claims_all;
+static _Atomic bool claims = true, claims_all, says_empty;
 static _Atomic size_t asked, claimed, freed, mapped, unmapped;
 static struct cal_call last_claimed, last_freed;
 
@@ -119,7 +119,9 @@ static size_t owner_usable(void *state, const void *block)
 {
     acquire();
     const size_t *requested = find(state, block);
-    size_t usable = requested == NULL ? 0 : *requested;
+    size_t usable = requested == NULL               ? 0
+                    : says_empty && *requested == 1 ? CAL_RANGE_EMPTY
+                                                    : *requested;
     release();
     return usable;
 }
@@ -274,6 +276,24 @@ static void claimed_blocks_are_resized(void **state)
     assert_null(realloc(back, SIZE_MAX / 2));
     assert_int_equal(errno, ENOMEM);
     assert_null(realloc(back, 0));
+}
+
+static void a_block_may_be_empty(void **state)
+{
+    claims_all = true;
+    says_empty = true;
+    char *block = malloc(0);
+    assert_int_equal(malloc_usable_size(block), 0);
+    assert_int_equal(cal_allocation_size(block), 0);
+    char *moved = realloc(block, 5000);
+    assert_non_null(moved);
+    assert_ptr_not_equal(moved, block);
+    free(moved);
+    block = malloc(0);
+    assert_ptr_equal(realloc(block, 2), block);
+    free(block);
+    free(malloc(0));
+    says_empty = false;
 }
 
 static void *second_claim(const struct cal_call *call)
@@ -679,6 +699,7 @@ int main(void)
         claiming(all_of_a_size_are_claimed),
         claiming(the_owner_knows_what_is_asked),
         claiming(claimed_blocks_are_resized),
+        claiming(a_block_may_be_empty),
         claiming(owners_are_asked_in_order),
         claiming(what_was_claimed_stays_the_owners),
         claiming(without_memory_the_core_serves),

@@ -225,6 +225,9 @@ struct cal_range_counts {
     size_t allocated_bytes; /* their bytes */
 };
 
+/* What an owner's usable() answers of a live block that has no byte. */
+#define CAL_RANGE_EMPTY SIZE_MAX
+
 struct cal_owner {
     size_t size; /* sizeof(struct cal_owner) */
 
@@ -237,7 +240,7 @@ struct cal_owner {
      * Not NULL. `state` is what the range was mapped with. */
     bool (*deallocate)(void *state, void *block, const struct cal_call *call);
 
-    /* Bytes that may be used of a block; 0 when `block` is not one. Not NULL. */
+    /* Bytes that may be used of a block, or CAL_RANGE_EMPTY; 0 when `block` is not one. Not NULL. */
     size_t (*usable)(void *state, const void *block);
 
     /* Resizes a block where it is; false, and nothing changed, when that is not possible. May be
