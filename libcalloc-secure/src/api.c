@@ -2,16 +2,16 @@
 #include <calloc/hooks.h>
 #include <calloc/secure.h>
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 
 #include "guard.h"
 #include "hardened.h"
 #include "hold.h"
 #include "large.h"
+#include "pages.h"
 #include "random.h"
-#include "report.h"
 #include "slab.h"
+#include "validate.h"
 #include "wipe.h"
 
 CAL_EXPORT void cal_secure_wipe(void *memory, size_t size)
@@ -28,6 +28,12 @@ CAL_EXPORT enum cal_secure_level cal_secure_level(void)
 
 CAL_EXPORT size_t cal_secure_object_size(const void *pointer)
 {
+    struct cal__pages_block own;
+    enum cal__pages_place place = cal__pages_find(pointer, &own);
+    if (place != CAL_PAGES_FOREIGN)
+        return place == CAL_PAGES_NO_BLOCK
+                   ? 0
+                   : own.requested - (size_t)((const char *)pointer - (const char *)own.block);
     uint32_t slot;
     const struct cal_slab *slab = cal_slot_find(pointer, &slot);
     if (slab == NULL)
@@ -38,37 +44,9 @@ CAL_EXPORT size_t cal_secure_object_size(const void *pointer)
     return requested == SIZE_MAX || offset >= requested ? 0 : requested - offset;
 }
 
-/* What is found is said after the walk, which holds locks that a handler of SIGABRT may want. */
-enum { FINDINGS = 32 };
-
-struct findings {
-    unsigned count;
-    struct cal__report first[FINDINGS];
-};
-
-static bool validate(struct cal_slab *slab, void *argument)
-{
-    struct findings *findings = argument;
-    for (uint32_t slot = 0; slot < slab->slots; slot++) {
-        struct cal__report found;
-        if (cal__slab_check(slab, slot, &found) || findings->count == INT_MAX)
-            continue;
-        if (findings->count < FINDINGS)
-            findings->first[findings->count] = found;
-        findings->count++;
-    }
-    return true;
-}
-
 CAL_EXPORT int cal_secure_validate(void)
 {
-    struct findings findings = {.count = 0};
-    if (cal__hardened.active)
-        cal_walk_slabs(validate, &findings);
-    for (unsigned i = 0; i < findings.count && i < FINDINGS; i++)
-        cal__report(&findings.first[i],
-                    cal__settings_consequence(&cal__hardened.settings, findings.first[i].check));
-    return (int)findings.count;
+    return cal__hardened.active ? cal__validate(SIZE_MAX) : 0;
 }
 
 CAL_EXPORT int cal_secure_state(struct cal_secure_state *state)

@@ -63,6 +63,11 @@ CAL_INLINE uint64_t cal__canary_turn(uint64_t word, size_t position)
     return word >> bits | word << ((64 - bits) % 64);
 }
 
+CAL_INLINE void cal__canary_store(unsigned char *bytes, uint64_t word)
+{
+    memcpy(bytes, &word, sizeof word);
+}
+
 /* A block of CAPACITY bytes, at least 8, of which the program asked for REQUESTED, at most CAPACITY.
  * Without slack there is nothing to write, and nothing that could be wrong. BLOCK may have any
  * alignment. Nobody may use the block meanwhile: up to 7 bytes before the slack are read and written
@@ -79,15 +84,13 @@ CAL_INLINE void cal__canary_write(const struct cal__canary_key *key, void *block
     }
     unsigned char *last = slack + length - CAL_CANARY_WORD;
     if (length >= CAL_CANARY_WORD) {
-        memcpy(slack, &word, sizeof word);
-        word = cal__canary_turn(word, length);
-        memcpy(last, &word, sizeof word);
+        cal__canary_store(slack, word);
+        cal__canary_store(last, cal__canary_turn(word, length));
     } else if (length != 0) {
         unsigned kept = 8 * (unsigned)(CAL_CANARY_WORD - length);
         uint64_t before;
         memcpy(&before, last, sizeof before);
-        word = word << kept | (before & ((UINT64_C(1) << kept) - 1));
-        memcpy(last, &word, sizeof word);
+        cal__canary_store(last, word << kept | (before & ((UINT64_C(1) << kept) - 1)));
     }
 }
 

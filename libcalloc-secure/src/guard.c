@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 
@@ -156,6 +157,70 @@ bool cal__guard_remove(void *address, size_t length, enum cal__guard guard)
         return false;
     cal__guard_forget(guard);
     return true;
+}
+
+enum cal__guard cal__guard_next(void)
+{
+    size_t allowed = load(&budget);
+    size_t now = load(&protected_now);
+    if (can_mark)
+        return now < (protect_first < allowed ? protect_first : allowed) ? CAL_GUARD_PROTECTED
+                                                                         : CAL_GUARD_MARKED;
+    return now < allowed ? CAL_GUARD_PROTECTED : CAL_GUARD_NONE;
+}
+
+bool cal__guard_can_mark(void)
+{
+    return can_mark;
+}
+
+bool cal__guard_install_as(void *address, size_t length, enum cal__guard guard)
+{
+    int saved = errno;
+    bool done = guard == CAL_GUARD_MARKED      ? can_mark && mark(address, length)
+                : guard == CAL_GUARD_PROTECTED ? protect(address, length, load(&budget))
+                                               : false;
+    errno = saved;
+    if (!done)
+        add(&refused, 1);
+    return done;
+}
+
+bool cal__guard_charge(enum cal__guard guard)
+{
+    if (guard == CAL_GUARD_MARKED) {
+        add(&marked, 1);
+        return true;
+    }
+    if (atomic_fetch_add_explicit(&protected_now, 1, memory_order_relaxed) < load(&budget))
+        return true;
+    subtract(&protected_now, 1);
+    add(&refused, 1);
+    return false;
+}
+
+bool cal__guard_open(void *address, size_t length, enum cal__guard guard)
+{
+    int saved = errno;
+    int result = guard == CAL_GUARD_MARKED ? madvise(address, length, MADV_GUARD_REMOVE)
+                                           : mprotect(address, length, PROT_READ | PROT_WRITE);
+    errno = saved;
+    return result == 0;
+}
+
+bool cal__guard_shut(void *address, size_t length, enum cal__guard guard)
+{
+    int saved = errno;
+    bool done = guard == CAL_GUARD_MARKED ? madvise(address, length, MADV_GUARD_INSTALL) == 0
+                                          : mprotect(address, length, PROT_NONE) == 0;
+    /* Afterwards, so that nobody writes to it in between. Locked memory stays, with what is in it. */
+    if (done && guard == CAL_GUARD_PROTECTED && madvise(address, length, MADV_DONTNEED) != 0 &&
+        mprotect(address, length, PROT_READ | PROT_WRITE) == 0) {
+        memset(address, 0, length);
+        done = mprotect(address, length, PROT_NONE) == 0;
+    }
+    errno = saved;
+    return done;
 }
 
 struct cal__guard_counts cal__guard_counts(void)

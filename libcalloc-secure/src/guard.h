@@ -50,6 +50,30 @@ bool cal__guard_remove(void *address, size_t length, enum cal__guard guard);
 /* A guard's address space was unmapped: the budget has it back. No system call. */
 void cal__guard_forget(enum cal__guard guard);
 
+/* For ranges that are guards as a whole, and of which parts are used for a time. */
+
+/* What cal__guard_install() would make now: CAL_GUARD_NONE when the budget is used up. No system call. */
+enum cal__guard cal__guard_next(void);
+
+/* Whether the kernel can mark, and may. */
+bool cal__guard_can_mark(void);
+
+/* As cal__guard_install(), but in this way or not at all. */
+bool cal__guard_install_as(void *address, size_t length, enum cal__guard guard);
+
+/* Counts one guard more, for a part that will be opened and so cuts a guard in two. False: the budget does
+ * not allow it. It is not to be taken back when the part is shut again, because the kernel does not always
+ * make one mapping of what was cut; cal__guard_forget() does. No system call. */
+bool cal__guard_charge(enum cal__guard guard);
+
+/* Makes a part of a guard readable and writable, whose bytes are zeros; it may be so already. False: the
+ * kernel refuses. Preserves errno. */
+bool cal__guard_open(void *address, size_t length, enum cal__guard guard);
+
+/* Makes such a part fault again, and gives its memory back. False: the kernel refuses, because it is
+ * locked, and nothing has changed. Preserves errno. */
+bool cal__guard_shut(void *address, size_t length, enum cal__guard guard);
+
 struct cal__guard_counts {
     bool can_mark;
     size_t marked;    /* guards there are now */

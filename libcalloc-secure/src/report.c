@@ -75,7 +75,13 @@ static void place(struct cal__line *line, const char *before, const void *addres
     cal__line_hexadecimal(line, (uintptr_t)address);
 }
 
-static void write_line(const struct cal__report *report)
+static void places(struct cal__line *line, const char *before, const void *const *frames)
+{
+    for (size_t i = 0; i < CAL_REPORT_FRAMES && frames[i] != NULL; i++)
+        place(line, i == 0 ? before : ", ", frames[i]);
+}
+
+CAL_COLD void cal__report_line(const struct cal__report *report)
 {
     struct cal__line line = {.length = 0};
     cal__line_string(&line, "libcalloc: ");
@@ -85,7 +91,7 @@ static void write_line(const struct cal__report *report)
     cal__line_string(&line, " of ");
     cal__line_hexadecimal(&line, (uintptr_t)report->address);
     if (report->damage_known)
-        number(&line, ", byte ", report->damage, "");
+        number(&line, report->damage_before ? ", byte -" : ", byte ", report->damage, "");
     if (report->block_size != 0)
         number(&line, ", block of ", report->block_size, " bytes");
     if (report->requested_known)
@@ -98,8 +104,8 @@ static void write_line(const struct cal__report *report)
     if (thread > 0)
         number(&line, ", thread ", (uint64_t)thread, "");
     place(&line, ", found at ", report->site);
-    place(&line, ", allocated at ", report->allocated);
-    place(&line, ", freed at ", report->freed);
+    places(&line, ", allocated at ", report->allocated);
+    places(&line, ", freed at ", report->freed);
     cal__line_write(&line, STDERR_FILENO);
 }
 
@@ -109,9 +115,9 @@ CAL_COLD void cal__report(const struct cal__report *report, enum cal__consequenc
         return;
     if (consequence == CAL_LOG) {
         if (is_first(report->check, report->site))
-            write_line(report);
+            cal__report_line(report);
         return;
     }
-    write_line(report);
+    cal__report_line(report);
     abort();
 }

@@ -18,6 +18,10 @@ enum cal__consequence {
     CAL_CONSEQUENCES
 };
 
+/* Return addresses of the calls that allocated or freed a block, the innermost first. A line has room for all
+ * of both. */
+enum { CAL_REPORT_FRAMES = 6 };
+
 /* Places in the program that are told apart. When this many have been reported, no further one is. */
 enum { CAL_REPORT_SITES = 256 };
 
@@ -29,18 +33,19 @@ struct cal__report {
     size_t block_size;
     size_t requested; /* known only if `requested_known` */
     bool requested_known;
-    size_t damage;         /* offset of the first byte that is wrong from `address` */
-    bool damage_known;     /* and whether it is known */
-    int thread;            /* the kernel's id; 0: this one's, asked for by gettid(2) */
-    const void *site;      /* return address of the call that found it */
-    const void *allocated; /* return address of the call that allocated the block */
-    const void *freed;     /* and of the one that freed it */
+    size_t damage;      /* offset of the first byte that is wrong from `address` */
+    bool damage_known;  /* and whether it is known */
+    bool damage_before; /* it lies so many bytes before `address` */
+    int thread;         /* the kernel's id; 0: this one's, asked for by gettid(2) */
+    const void *site;   /* return address of the call that found it */
+    const void *allocated[CAL_REPORT_FRAMES]; /* return addresses, up to the first NULL */
+    const void *freed[CAL_REPORT_FRAMES];
 };
 
 /* Writes one line to standard error,
  *
  *   libcalloc: overflow of 0x7f…, byte 41, block of 48 bytes, requested 41, thread 4711, found at 0x…,
- *   allocated at 0x…, freed at 0x…
+ *   allocated at 0x…, 0x…, freed at 0x…, 0x…
  *
  * (one line, of CAL_LINE_MAX bytes at most) by one write(2), and does what CONSEQUENCE says; does not
  * return from CAL_ABORT. Any other value is taken for CAL_ABORT. A site NULL is a site like any other.
@@ -52,6 +57,9 @@ void cal__report(const struct cal__report *report, enum cal__consequence consequ
 
 /* The calling thread's id is looked up now, and not in its reports: at the start, and in the child of a fork. */
 void cal__report_thread(void);
+
+/* Writes the line, and does no more. As cal__report() otherwise. */
+void cal__report_line(const struct cal__report *report);
 
 /* How many reports with CAL_LOG were left out because there was no room for their site. */
 size_t cal__report_dropped(void);

@@ -438,6 +438,12 @@ static bool error(enum cal_error error, const void *address)
 
 /* Validation. */
 
+bool cal__slab_is_used(const struct cal_slab *slab, uint32_t slot)
+{
+    uint32_t record = slab->slots == 1 ? LIVE : record_of(slab, slot);
+    return record != NEVER && record != GUARDED;
+}
+
 static bool is_right(const struct cal_slab *slab, uint32_t slot)
 {
     uint32_t record = record_of(slab, slot);

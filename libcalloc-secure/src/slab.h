@@ -25,6 +25,9 @@ void cal__slab_start(void);
 /* Bytes that were asked for of the live block that slot SLOT of SLAB has; SIZE_MAX when it has none. */
 size_t cal__slab_requested(const struct cal_slab *slab, uint32_t slot);
 
+/* False for a slot that was never handed out, or never will be. */
+bool cal__slab_is_used(const struct cal_slab *slab, uint32_t slot);
+
 /* Looks at the canary of a live block and at the zeros of a free one. Other threads may change them
  * meanwhile. False, and what there is to report, when something is wrong. Takes no lock. */
 bool cal__slab_check(const struct cal_slab *slab, uint32_t slot, struct cal__report *found);

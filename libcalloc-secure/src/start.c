@@ -1,17 +1,19 @@
 /* The hook table, and what happens at its events. */
 #include <calloc/calloc.h>
 #include <calloc/hooks.h>
-#include <calloc/secure.h>
 #include <dlfcn.h>
 #include <errno.h>
 
 #include "conf.h"
+#include "fault.h"
 #include "guard.h"
 #include "hardened.h"
 #include "hold.h"
 #include "large.h"
+#include "pages.h"
 #include "random.h"
 #include "slab.h"
+#include "validate.h"
 
 /* What CALLOC_OPTIONS says; used and done with before there are threads. */
 static struct cal__settings_draft given;
@@ -47,6 +49,8 @@ static int start(void)
     start_guards(&hardened->settings);
     cal__canary_make_key(&hardened->large_key, cal__hardened_random());
     hardened->clean = hardened->settings.zero_on_free && !late;
+    cal__pages_start(&hardened->settings);
+    cal__fault_start(&hardened->settings);
     cal__slab_start();
     hardened->active = true;
     return 0;
@@ -61,24 +65,27 @@ static void thread_end(void)
 static void fork_prepare(void)
 {
     cal__large_lock();
+    cal__pages_lock();
 }
 
 static void fork_parent(void)
 {
+    cal__pages_unlock(false);
     cal__large_unlock(false);
 }
 
 static void fork_child(void)
 {
-    cal__large_unlock(true);
     cal__random_forked();
+    cal__pages_unlock(true);
+    cal__large_unlock(true);
     cal__report_thread();
 }
 
 static void exiting(void)
 {
-    if (cal__hardened.settings.validate_at_exit)
-        cal_secure_validate();
+    if (cal__hardened.settings.validate_at_exit != 0)
+        cal__validate(cal__hardened.settings.validate_at_exit);
 }
 
 static const struct cal_lifecycle lifecycle = {
@@ -96,6 +103,7 @@ CAL_EXPORT const struct cal_hooks cal_addon_secure = {
     .name = "secure",
     .component_version = CAL_SECURE_VERSION,
     .slots = &cal__slab_role,
+    .owner = &cal__pages_owner,
     .lifecycle = &lifecycle,
     .option = option,
     .start = start,

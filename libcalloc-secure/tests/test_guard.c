@@ -402,6 +402,98 @@ static void threads_share_the_budget(void **state)
     assert_child_passes(threads_share_the_budget_here);
 }
 
+/* A range that is a guard as a whole. */
+
+enum { PARTS = 10 };
+
+static void parts_are_opened_and_shut_here(void)
+{
+    start(50);
+    char *memory = fresh(PAGES);
+    enum cal__guard guard = cal__guard_next();
+    require(guard == expected());
+    require(cal__guard_can_mark() == (guard == CAL_GUARD_MARKED));
+    require(cal__guard_install_as(memory, PAGES * page, guard));
+    for (size_t round = 0; round < 3; round++) {
+        for (size_t i = 0; i < PARTS; i++) {
+            char *part = memory + (1 + 3 * i) * page;
+            require(round != 0 || cal__guard_charge(guard));
+            require(!can_touch(part));
+            errno = 4711;
+            require(cal__guard_open(part, page, guard) && cal__guard_open(part, page, guard));
+            require(errno == 4711);
+            require(can_touch(part) && !can_touch(part - 1) && !can_touch(part + page));
+            for (size_t byte = 0; byte < page; byte++)
+                require(part[byte] == 0);
+            memset(part, 5, page);
+        }
+        for (size_t i = 0; i < PARTS; i++) {
+            char *part = memory + (1 + 3 * i) * page;
+            errno = 4711;
+            require(cal__guard_shut(part, page, guard) && cal__guard_shut(part, page, guard));
+            require(errno == 4711);
+            require(!can_touch(part));
+        }
+    }
+    struct cal__guard_counts counts = cal__guard_counts();
+    require(counts.marked + counts.protected == PARTS + 1);
+}
+
+static void parts_are_opened_and_shut(void **state)
+{
+    passes_by_both(parts_are_opened_and_shut_here);
+}
+
+static void parts_have_a_budget_here(void)
+{
+    start(1);
+    size_t budget = cal__guard_counts().budget;
+    char *memory = fresh(1);
+    require(cal__guard_next() == CAL_GUARD_PROTECTED);
+    require(!cal__guard_install_as(memory, page, CAL_GUARD_MARKED) && can_touch(memory));
+    require(!cal__guard_install_as(memory, page, CAL_GUARD_NONE) && can_touch(memory));
+    for (size_t i = 0; i < budget; i++)
+        require(cal__guard_charge(CAL_GUARD_PROTECTED));
+    require(!cal__guard_charge(CAL_GUARD_PROTECTED));
+    require(cal__guard_next() == CAL_GUARD_NONE);
+    require(!cal__guard_install_as(memory, page, CAL_GUARD_PROTECTED) && can_touch(memory));
+    cal__guard_forget(CAL_GUARD_PROTECTED);
+    require(cal__guard_next() == CAL_GUARD_PROTECTED);
+    require(cal__guard_install_as(memory, page, CAL_GUARD_PROTECTED) && !can_touch(memory));
+}
+
+static void parts_have_a_budget(void **state)
+{
+    protect_only = true;
+    assert_child_passes(parts_have_a_budget_here);
+}
+
+static void locked_parts_here(void)
+{
+    start(50);
+    char *memory = fresh(3);
+    enum cal__guard guard = cal__guard_next();
+    require(cal__guard_install_as(memory, 3 * page, guard));
+    require(cal__guard_open(memory + page, page, guard));
+    memory[page] = 1;
+    if (mlock(memory + page, page) != 0)
+        _exit(SKIPPED);
+    /* A mark is refused, and then nothing has changed. */
+    bool shut = cal__guard_shut(memory + page, page, guard);
+    require(shut == (guard == CAL_GUARD_PROTECTED));
+    require(shut ? !can_touch(memory + page) : memory[page] == 1);
+    require(cal__guard_open(memory + page, page, guard));
+    require(memory[page] == !shut);
+}
+
+static void parts_in_locked_memory(void **state)
+{
+    for (int i = 0; i < 2; i++) {
+        protect_only = i == 1;
+        passes_or_is_skipped(locked_parts_here);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -417,6 +509,9 @@ int main(void)
         cmocka_unit_test(locked_memory_has_guards_too),
         cmocka_unit_test(without_a_start_there_are_none),
         cmocka_unit_test(threads_share_the_budget),
+        cmocka_unit_test(parts_are_opened_and_shut),
+        cmocka_unit_test(parts_have_a_budget),
+        cmocka_unit_test(parts_in_locked_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

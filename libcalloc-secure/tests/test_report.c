@@ -41,8 +41,8 @@ static void the_line_says_what_is_known(void **state)
         .damage_known = true,
         .thread = 4712,
         .site = at(0x401234),
-        .allocated = at(0x405678),
-        .freed = at(0xffffffffffffffff),
+        .allocated = {at(0x405678)},
+        .freed = {at(0xffffffffffffffff)},
     };
     assert_line("libcalloc: overflow of 0x7f1234567890, byte 43, block of 48 bytes, requested 41, "
                 "thread 4712, found at 0x401234, allocated at 0x405678, freed at "
@@ -99,12 +99,15 @@ static void the_longest_line_is_whole(void **state)
         .damage_known = true,
         .thread = 4194304,
         .site = at(UINTPTR_MAX),
-        .allocated = at(UINTPTR_MAX),
-        .freed = at(UINTPTR_MAX),
+        .damage_before = true,
     };
+    for (size_t i = 0; i < CAL_REPORT_FRAMES; i++)
+        report.allocated[i] = report.freed[i] = at(UINTPTR_MAX);
     char text[2000];
     watch_child(report_here, text, sizeof text);
-    assert_non_null(strstr(text, ", freed at 0xffffffffffffffff\n"));
+    const char *freed = strstr(text, ", freed at 0xffffffffffffffff, ");
+    assert_non_null(freed);
+    assert_int_equal(strlen(freed), strlen(", freed at ") + CAL_REPORT_FRAMES * 20 - 2 + 1);
 }
 
 static void report_own_thread(void)

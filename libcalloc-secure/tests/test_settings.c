@@ -4,6 +4,7 @@
  *   test_settings secure     with the rights of somebody else: says which level it has */
 #include "support.h"
 
+#include "options.h"
 #include "settings.h"
 
 static struct cal__settings defaults(enum cal__level level)
@@ -73,18 +74,6 @@ static void the_table_is_described(void **state)
 
 static const char *parsed;
 static struct cal__settings *result;
-
-/* As the core does. */
-static void hand_out(struct cal__settings_draft *draft, const char *text)
-{
-    static const struct cal__settings_place place = {.file = NULL};
-    while (*text != '\0') {
-        size_t length = strcspn(text, ",");
-        if (length >= 7 && memcmp(text, "secure.", 7) == 0)
-            cal__settings_item(draft, text + 7, length - 7, &place);
-        text += length + (text[length] == ',');
-    }
-}
 
 static void parse_here(void)
 {

@@ -32,6 +32,11 @@ enum cal_secure_level {
  * has been started without either. Constant once main() runs. Thread-safe, async-signal-safe. */
 enum cal_secure_level cal_secure_level(void);
 
+/* What the core looks for when it starts: the table of hooks of this library, see <calloc/hooks.h>. Nobody
+ * else needs it. Valid for ever. */
+struct cal_hooks;
+extern const struct cal_hooks cal_addon_secure;
+
 /* Sizes in bytes. Later versions add fields at the end. */
 struct cal_secure_state {
     size_t size; /* sizeof(struct cal_secure_state), set by the caller */

@@ -1,0 +1,21 @@
+/* Where in the program a call came from: return addresses outside of the library, found with the unwind
+ * tables that exceptions use, so that no frame pointers are needed.
+ *
+ * The unwinder is GCC's, linked in: it allocates only where tables were registered with it by hand, which
+ * nobody can do with this copy of it. What it reads are the tables of the objects on the stack; a
+ * stack that has been overwritten ends the trace, and may fault. */
+#ifndef CAL_TRACE_H
+#define CAL_TRACE_H
+
+#include "base.h"
+#include "report.h"
+
+/* Looks where this library and the core lie. Without it, and where they are part of the program itself,
+ * their own frames are in the traces too. Does not allocate. */
+void cal__trace_start(void);
+
+/* The innermost frames; NULL after the last. Some ten microseconds the first time, later about one. Takes
+ * no lock on glibc from 2.35 on, allocates nothing; not for signal handlers. */
+void cal__trace(const void *frames[CAL_REPORT_FRAMES]);
+
+#endif
