@@ -5,6 +5,7 @@ allocator in turn, several rounds. Times on a shared machine say little by thems
 follow each other at once can be compared.
 """
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -29,6 +30,11 @@ LIBRARIES = {
     "scudo": max(Path("/").glob(SCUDO), default=Path("/") / SCUDO),
 }
 
+# The hardening is preloaded after the core, which --peer may replace; so it may the add-on.
+ADD_ON = "libcalloc-secure"
+LEVELS = ("light", "standard", "paranoid")
+LIBRARY_OF_ADD_ON = ROOT / "build" / "release" / ADD_ON / f"{ADD_ON}.so.1"
+
 SECONDS = 300
 
 # Names of allocators are cut to this in tables.
@@ -44,6 +50,25 @@ OPAQUE = [f"-fno-builtin-{name}" for name in ("malloc", "free", "calloc", "reall
 
 class Failed(Exception):
     """A run that gave no result, or a wrong one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Allocator:
+    """The libraries to preload, in this order (none: glibc alone), and what goes with them into the
+    environment of the program. `level` is that of the hardening, if it is one of libraries."""
+
+    libraries: tuple = ()
+    environment: dict = dataclasses.field(default_factory=dict)
+    level: str = ""
+
+    @property
+    def preload(self):
+        """For the loader and for LD_PRELOAD."""
+        return ":".join(map(str, self.libraries))
+
+    def having(self, variable, value):
+        """The same with another variable in its environment."""
+        return dataclasses.replace(self, environment={**self.environment, variable: value})
 
 
 def say(*words):
@@ -65,14 +90,14 @@ def build(name, *sources, flags=(*OPAQUE, "-pthread")):
     return program
 
 
-def run(library, program, arguments, wrapper=(), environment=()):
-    """Run a program of bench/ under the loader with a library preloaded (None: glibc alone)."""
-    preload = ["--preload", library] if library else []
+def run(allocator, program, arguments, wrapper=()):
+    """Run a program of bench/ under the loader with the libraries of an allocator preloaded."""
+    preload = ["--preload", allocator.preload] if allocator.libraries else []
     try:
         done = subprocess.run(
             [*wrapper, LOADER, *preload, program, *map(str, arguments)],
             capture_output=True, text=True, timeout=SECONDS,
-            env={**ENVIRONMENT, **dict(environment)},
+            env={**ENVIRONMENT, **allocator.environment},
         )
     except subprocess.TimeoutExpired:
         raise Failed(f"not finished after {SECONDS} s") from None
@@ -92,25 +117,41 @@ def must_be_preloaded(messages):
 # --- allocators -----------------------------------------------------------------------------------
 
 
-def verify(library, probe):
-    """Make sure that a library really serves all the functions that the benchmarks call."""
-    for line in run(library, probe, []).stdout.splitlines():
-        function, path = line.split(" ", 1)
-        if Path(path).resolve() != library.resolve():
-            raise Failed(f"{function} is not its own but that of {path}")
+def verify(allocator, probe):
+    """Make sure that the first library of an allocator really serves all the functions that the
+    benchmarks call, and that the hardening is in force where it is to be."""
+    for library in allocator.libraries:
+        if not library.is_file():
+            raise Failed(f"not there ({library})")
+    done = run(allocator, probe, [])
+    for line in done.stdout.splitlines():
+        function, found = line.split(" ", 1)
+        if function == "level":
+            level = ("off", *LEVELS)[int(found)]
+            if level != allocator.level:
+                raise Failed(f"the level is {level}")
+        elif Path(found).resolve() != allocator.libraries[0].resolve():
+            raise Failed(f"{function} is not its own but that of {found}")
+    if allocator.level and "level " not in done.stdout:
+        raise Failed("the hardening is not loaded")
+    # libcalloc says so when it does not know an option, and goes on.
+    if allocator.environment and done.stderr.strip():
+        raise Failed(done.stderr.strip().splitlines()[0])
 
 
-def choose(peers=(), default=tuple(LIBRARIES), base=True):
-    """The allocators to measure, as {name: library}; glibc (`base`) has none."""
+def choose(peers=(), default=tuple(LIBRARIES), base=True, levels=()):
+    """The allocators to measure, as {name: Allocator}; glibc (`base`) has no library. `levels` are
+    those of the hardening, which are allocators by their names."""
     libraries = {**{name: LIBRARIES[name] for name in default}, **dict(peers)}
+    add_on = libraries.pop(ADD_ON, LIBRARY_OF_ADD_ON)
+    allocators = {name: Allocator((library,)) for name, library in libraries.items()}
+    allocators |= {level: hardened(libraries[OURS], add_on, level) for level in levels}
     probe = build("providers", "providers.c")
-    chosen = {BASE: None} if base else {}
-    for name, library in libraries.items():
+    chosen = {BASE: Allocator()} if base else {}
+    for name, allocator in allocators.items():
         try:
-            if not library.is_file():
-                raise Failed(f"not there ({library})")
-            verify(library, probe)
-            chosen[name] = library
+            verify(allocator, probe)
+            chosen[name] = allocator
         except Failed as reason:
             say(f"{name} left out: {reason}")
     if OURS not in chosen:
@@ -118,11 +159,16 @@ def choose(peers=(), default=tuple(LIBRARIES), base=True):
     return chosen
 
 
+def hardened(core, add_on, level):
+    """libcalloc with the hardening at a level."""
+    return Allocator((core, add_on), {"CALLOC_OPTIONS": f"secure.level={level}"}, level)
+
+
 # --- measuring ------------------------------------------------------------------------------------
 
 
 def measure(allocators, cases, rounds, run_one):
-    """Run `run_one(name, library, case)` for all in turn: it gives {field: value} or raises Failed.
+    """Run `run_one(name, allocator, case)` for all in turn: {field: value}, or it raises Failed.
 
     Returns the runs as {case: {allocator: [{field: value}, …]}}, and the failures as lines. An
     allocator with a failed run is left out of that case. Each round starts with another

@@ -38,21 +38,20 @@ KERNEL = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def variants(allocators, option):
-    """{title: (library, environment)} in the order of the table."""
+    """{title: Allocator} in the order of the table."""
     made = {}
-    for name, library in allocators.items():
-        made[name] = library, {}
+    for name, allocator in allocators.items():
+        made[name] = allocator
         variable, value = ("CALLOC_OPTIONS", option) if name == OURS else \
             PEER_SETTINGS.get(name, (None, None))
         if variable:
-            made[f"{name}, {value}"] = library, {variable: value}
+            made[f"{name}, {value}"] = allocator.having(variable, value)
     return made
 
 
 def run(_, variant, size):
     """One run, for common.measure()."""
-    library, environment = variant
-    done = common.run(library, common.BUILD / "firsttouch", [size], environment=environment)
+    done = common.run(variant, common.BUILD / "firsttouch", [size])
     # libcalloc says so when it does not know an option, and goes on.
     if done.stderr.strip():
         raise Failed(done.stderr.strip().splitlines()[0])

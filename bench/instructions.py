@@ -4,10 +4,12 @@
 A figure is the difference between the totals of a run with 120,000 and one with 20,000
 operations, divided by 100,000: start-up cancels out, the loop and the C library stay in. The
 counts hardly vary from run to run, which is why they may decide a test where times may not;
-memcpy and memset are chosen for the CPU, so realloc and calloc can differ between machines.
+memcpy and memset are chosen for the CPU, so realloc and calloc can differ between machines. Under
+the hardening, slots are chosen at random, and counts vary by a few parts in a thousand.
 
     instructions.py                              the table
     instructions.py --peer rpmalloc=/path/to.so  with another column
+    instructions.py --level light --level standard   with columns for the hardening
     instructions.py --record                     keep libcalloc's counts in instructions.json
     instructions.py --check                      fail where libcalloc costs more than recorded
 
@@ -54,10 +56,10 @@ def build():
                         flags=["-fno-builtin", "-fcf-protection=none"])
 
 
-def total(library, pattern, operations):
+def total(allocator, pattern, operations):
     """Instructions of one whole run."""
     callgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
-    done = common.run(library, PROGRAM, [pattern, operations], callgrind)
+    done = common.run(allocator, PROGRAM, [pattern, operations], callgrind)
     found = re.search(r"Collected : (\d+)", done.stderr)
     if not found:
         raise Failed("callgrind printed no total")
@@ -68,9 +70,9 @@ def measure(allocators, patterns):
     """Yield (pattern, {allocator: count}) row by row; a run that failed has no count."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         pending = {
-            (pattern, name): [pool.submit(total, library, pattern, n) for n in (FEW, MANY)]
+            (pattern, name): [pool.submit(total, allocator, pattern, n) for n in (FEW, MANY)]
             for pattern in patterns
-            for name, library in allocators.items()
+            for name, allocator in allocators.items()
         }
         for pattern in patterns:
             row = {}
@@ -131,13 +133,15 @@ def titles():
 
 
 def parse():
-    parser = options.parser(__doc__, None, "PATTERN", ("list", "only", "peer", "json"))
+    parser = options.parser(__doc__, None, "PATTERN", ("list", "only", "peer", "level", "json"))
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--record", metavar="FILE", type=options.output, nargs="?", const=RECORD,
                       help=f"measure libcalloc alone and keep its counts ({RECORD.name})")
     mode.add_argument("--check", metavar="FILE", type=Path, nargs="?", const=RECORD,
                       help=f"measure libcalloc alone and compare ({RECORD.name})")
-    arguments = parser.parse("instructions", titles)
+    arguments = parser.parse("instructions", lambda _: titles())
+    if arguments.level and (arguments.check or arguments.record):
+        parser.error("--level cannot be given with --check or --record: libcalloc alone")
     if arguments.check and not arguments.check.is_file():
         parser.error(f"nothing recorded in {arguments.check}, run --record")
     return arguments
@@ -151,7 +155,7 @@ def main():
     alone = arguments.record or arguments.check
     allocators = common.choose([(name, library) for name, library in arguments.peer
                                 if not alone or name == OURS],
-                               (OURS,) if alone else ALLOCATORS, not alone)
+                               (OURS,) if alone else ALLOCATORS, not alone, arguments.level)
     counts = print_table(allocators, measure(allocators, patterns))
     failed = any(len(counts[name]) < len(patterns) for name in allocators)
     if arguments.json:

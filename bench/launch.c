@@ -1,6 +1,7 @@
 /*
- * launch RESULT LIBRARY PROGRAM [ARGUMENTS]: runs a program with a library preloaded and writes to
- * the file RESULT: wall, user and system seconds, peak resident KiB, and the wait status.
+ * launch RESULT LIBRARIES PROGRAM [ARGUMENTS]: runs a program with libraries preloaded, which are
+ * separated by colons, and writes to the file RESULT: wall, user and system seconds, peak resident
+ * KiB, and the wait status.
  *
  * A launcher of its own, because the kernel counts what a process was before its exec towards its
  * peak: started from Python, every small program would have the peak of Python. The times are
@@ -26,7 +27,7 @@ static double seconds(struct timeval time)
 int main(int count, char **arguments)
 {
     if (count < 4) {
-        fprintf(stderr, "usage: launch RESULT LIBRARY PROGRAM [ARGUMENTS]\n");
+        fprintf(stderr, "usage: launch RESULT LIBRARIES PROGRAM [ARGUMENTS]\n");
         return 2;
     }
     struct timespec from, to;

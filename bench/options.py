@@ -67,12 +67,12 @@ class Parser(argparse.ArgumentParser):
     def add_number(self, name, default, text, unit="NUMBER"):
         self.add_measuring(name, default, metavar=unit, type=positive, help=f"{text} ({default})")
 
-    def parse(self, benchmark, cases=dict, fields=()):
+    def parse(self, benchmark, cases=lambda _: {}, fields=()):
         """The arguments, with the names of the cases to measure or to show as `cases`, and with
         what --from has loaded as `kept`: (allocators, runs, failures), or None.
 
-        `cases` gives {case: description} of all that can be measured, `fields` are what each run
-        has. --list is done here.
+        `cases` gives {case: description} of all that can be measured (of the arguments: what can be
+        may depend on them), `fields` are what each run has. --list is done here.
         """
         arguments = self.parse_args()
         kept = None
@@ -87,7 +87,7 @@ class Parser(argparse.ArgumentParser):
             for name, default in self.defaults.items():
                 if getattr(arguments, name) is None:
                     setattr(arguments, name, default)
-            known = cases()
+            known = cases(arguments)
         arguments.cases = self.select(list(known), getattr(arguments, "only", None))
         arguments.kept = kept and selected(kept, arguments.cases)
         if getattr(arguments, "list", False):
@@ -113,8 +113,10 @@ def selected(kept, cases):
     return kept["allocators"], {case: kept["runs"][case] for case in cases}, failures
 
 
-def parser(description, rounds, case="WORKLOAD", names=("only", "peer", "json", "svg", "from")):
-    """A parser with those of the common options that are named; no --rounds where that is None."""
+def parser(description, rounds, case="WORKLOAD", names=("only", "peer", "json", "svg", "from"),
+           levels=()):
+    """A parser with those of the common options that are named; no --rounds where that is None.
+    `levels` are those of the hardening that are measured without --level."""
     made = Parser(description)
     if rounds:
         made.add_number("rounds", rounds, "runs of which the median counts")
@@ -124,6 +126,10 @@ def parser(description, rounds, case="WORKLOAD", names=("only", "peer", "json", 
     if "peer" in names:
         made.add_measuring("peer", [], metavar="NAME=PATH", action="append", type=peer,
                            help="another library; libcalloc=PATH measures another build of ours")
+    if "level" in names:
+        made.add_measuring("level", list(levels), metavar="LEVEL", action="append",
+                           choices=common.LEVELS, help="measure the hardening at this level "
+                           f"({', '.join(common.LEVELS)}; can be repeated)")
     known = {
         "only": {"metavar": case, "action": "append",
                  "help": "measure or show only this one (can be repeated)"},

@@ -24,21 +24,21 @@ from figures import medians
 FEW, MANY = 100_000, 2_100_000
 
 
-def seconds(library, pattern, operations):
+def seconds(allocator, pattern, operations):
     start = time.perf_counter()
-    common.run(library, instructions.PROGRAM, [pattern, operations])
+    common.run(allocator, instructions.PROGRAM, [pattern, operations])
     return time.perf_counter() - start
 
 
-def run(_, library, pattern):
+def run(_, allocator, pattern):
     """Million operations per second, from one pair of runs, for common.measure()."""
-    difference = seconds(library, pattern, MANY) - seconds(library, pattern, FEW)
+    difference = seconds(allocator, pattern, MANY) - seconds(allocator, pattern, FEW)
     return {"rate": (MANY - FEW) / max(difference, 1e-9) / 1e6}
 
 
 def main():
     parser = options.parser(__doc__, 7, "PATTERN", ("list", "only", "peer", "json", "from"))
-    arguments = parser.parse("pairs", instructions.titles, ("rate",))
+    arguments = parser.parse("pairs", lambda _: instructions.titles(), ("rate",))
     if arguments.kept:
         allocators, runs, failures = arguments.kept
     else:

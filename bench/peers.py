@@ -58,23 +58,29 @@ def workloads(program):
     return dict(line.split("\t") for line in listed.splitlines())
 
 
+def build():
+    return common.build("workloads", *SOURCES)
+
+
+def run(allocator, workload, scale):
+    """One run of a workload."""
+    threads = THREADS if workload in THREADED else 1
+    return json.loads(common.run(allocator, common.BUILD / "workloads",
+                                 [workload, threads, scale]).stdout)
+
+
 def main():
     parser = options.parser(__doc__, 5, names=("list", "only", "peer", "json", "svg", "from"))
     parser.add_number("scale", 1, "amount of work per run")
-    arguments = parser.parse(
-        "peers", lambda: workloads(common.build("workloads", *SOURCES)), FIELDS)
-
-    def run(_, library, workload):
-        threads = THREADS if workload in THREADED else 1
-        return json.loads(common.run(library, common.BUILD / "workloads",
-                                     [workload, threads, arguments.scale]).stdout)
+    arguments = parser.parse("peers", lambda _: workloads(build()), FIELDS)
 
     if arguments.kept:
         measured = arguments.kept
     else:
         allocators = common.choose(arguments.peer)
-        measured = list(allocators), *common.measure(allocators, arguments.cases,
-                                                     arguments.rounds, run)
+        measured = list(allocators), *common.measure(
+            allocators, arguments.cases, arguments.rounds,
+            lambda _, allocator, workload: run(allocator, workload, arguments.scale))
     return common.report("peers", arguments, *measured, COLUMNS, VALUES, "Workloads")
 
 

@@ -19,6 +19,7 @@ FURTHEST, NEAREST = 5, 0.02
 
 WIDTH = 1100
 FEW_TICKS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 4, 5)
+SPARSE_TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
 MANY_TICKS = (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.4, 1.6, 1.8, 2, 2.3, 2.6, 3)
 
 
@@ -26,14 +27,14 @@ class NotDrawn(Exception):
     """gnuplot is not there, or did not like what it was given."""
 
 
-def styles(allocators, panels):
-    """{name: (colour, shape, size)} of those that have a value, ours last so that nothing covers
+def styles(allocators, panels, ours=OURS):
+    """{name: (colour, shape, size)} of those that have a value, `ours` last so that nothing covers
     it. An allocator looks the same whether or not another has values."""
-    peers = [name for name in allocators if name not in (OURS, BASE)]
+    peers = [name for name in allocators if name not in (ours, BASE)]
     made = {BASE: BASE_STYLE} if BASE in allocators else {}
     made |= {name: PEER_STYLES[place % len(PEER_STYLES)] for place, name in enumerate(peers)}
-    if OURS in allocators:
-        made[OURS] = OUR_STYLE
+    if ours in allocators:
+        made[ours] = OUR_STYLE
     drawn = {name for _, rows in panels for row in rows.values() for name in row if row[name]}
     return {name: style for name, style in made.items() if name in drawn}
 
@@ -80,16 +81,24 @@ def data(name, rows):
     return [f"${name} << END", *rows, "END"]
 
 
-def draw_ratios(path, title, allocators, panels):
+def to_best(row):
+    """Ours to the best peer of a row."""
+    found = against_best(row)
+    return found and found[1]
+
+
+def draw_ratios(path, title, allocators, panels, ours=OURS, beside=("ours/best", to_best),
+                furthest=FURTHEST):
     """Panels side by side, each (heading, {case: {allocator: ratio to glibc}}): a row of dots per
-    case, below them the geometric means, at the right ours to the best peer."""
+    case, below them the geometric means. At the right is what `beside` says: (heading, function of
+    a row that gives a number or None). Ratios beyond `furthest` are at the edge."""
     panels = [(heading, rows) for heading, rows in panels if rows]
     if not panels:
         raise NotDrawn("nothing to draw")
     cases = list(panels[0][1])
     height = 150 + 32 * (len(cases) + 1)
     width = max(WIDTH, 450 * len(panels))
-    style = styles(allocators, panels)
+    style = styles(allocators, panels, ours)
     left, right, gap = 135 / width, 1 - 62 / width, 75 / width
     wide = (right - left - gap * (len(panels) - 1)) / len(panels)
     lines = [f"set multiplot title {quoted(title)} font 'sans-serif,18' offset 0,-0.3",
@@ -100,19 +109,20 @@ def draw_ratios(path, title, allocators, panels):
     for number, (heading, rows) in enumerate(panels):
         start = left + number * (wide + gap)
         lines += panel_of_ratios(number, heading, {case: rows.get(case, {}) for case in cases},
-                                 style, (start, start + wide))
+                                 style, (start, start + wide), beside, furthest)
         lines += legend(style, width, 1 - 52 / height) if number == 0 else []
         lines += [plot_of_ratios(number, style)]
     run_gnuplot(path, (width, height), [*lines, "unset multiplot"])
 
 
-def panel_of_ratios(number, heading, rows, style, edges):
+def panel_of_ratios(number, heading, rows, style, edges, beside, furthest):
     """Data and axes of one panel."""
     all_rows = {**rows, "geometric mean": means(rows)}
     everything = [value for row in all_rows.values() for value in row.values() if value]
-    high = min(max(everything), FURTHEST) * 1.12
+    high = min(max(everything), furthest) * 1.12
     low = max(min(everything), NEAREST) / 1.12
-    ticks = [tick for tick in (FEW_TICKS if high / low > 4 else MANY_TICKS) if low <= tick <= high]
+    steps = SPARSE_TICKS if high / low > 100 else FEW_TICKS if high / low > 4 else MANY_TICKS
+    ticks = [tick for tick in steps if low <= tick <= high]
     lines, beyond = [], []
     for place, name in enumerate(style):
         points = []
@@ -124,21 +134,20 @@ def panel_of_ratios(number, heading, rows, style, edges):
             if value > high:
                 beyond.append((value, line))
         lines += data(f"p{number}_{place}", points or ["NaN NaN"])
-    beside = []
+    numbers = []
     for line, row in enumerate(all_rows.values()):
-        found = against_best(row)
-        text = f"{found[1]:.2f}" if found else "-"
-        beside.append(f'"{text}" {line}')
+        value = beside[1](row)
+        numbers.append(f'"-" {line}' if value is None else f'"{value:.2f}" {line}')
     # Those of the first panel serve all.
     names = ", ".join(f"{quoted('' if number else case)} {line}"
                       for line, case in enumerate(all_rows))
     lines += [f"set ytics ({names})",
-              f"set y2tics ({', '.join(beside)}) textcolor '#555555'",
+              f"set y2tics ({', '.join(numbers)}) textcolor '#555555'",
               "unset label", "unset arrow",
               f"set label 1 {quoted(heading)} at graph 0,1 left offset 0,0.9 "
               "font 'sans-serif,16'",
-              "set label 2 'ours/best' at graph 1.005,1 left offset 0,0.9 textcolor '#555555' "
-              "font 'sans-serif,12'",
+              f"set label 2 {quoted(beside[0])} at graph 1.005,1 left offset 0,0.9 "
+              "textcolor '#555555' font 'sans-serif,12'",
               "set arrow 1 from 1,graph 0 to 1,graph 1 nohead lw 1.2 "
               f"lc rgb '{BASE_STYLE[0]}' back",
               f"set arrow 2 from graph -0.02,first {len(rows) - 0.5} to graph 1.08,"

@@ -40,20 +40,22 @@ from common import Failed, say
 SCRIPTS = common.HERE / "inputs"
 COLUMNS = [("time", "seconds"), ("CPU time", "cpu"), ("peak resident", "peak")]
 FIELDS = ("seconds", "cpu", "peak")
+GLIBC = common.Allocator((common.DEBIAN / "libc.so.6",))
 
 
 class Launched:
     """A program that runs in a folder on an allocator, with its output in files of that folder."""
 
-    def __init__(self, launcher, library, command, folder, environment=None, stdin=None):
+    def __init__(self, launcher, allocator, command, folder, environment=None, stdin=None):
         self.folder = folder
         self.name = Path(command[0]).name
         with (open(folder / "stdout", "wb") as stdout, open(folder / "stderr", "wb") as stderr,
               open(stdin or os.devnull, "rb") as given):
             self.process = subprocess.Popen(
-                [launcher, folder / "launched", library, *map(str, command)],
+                [launcher, folder / "launched", allocator.preload, *map(str, command)],
                 stdin=given, stdout=stdout, stderr=stderr, cwd=folder, start_new_session=True,
-                env={**common.ENVIRONMENT, "HOME": str(folder), **(environment or {})})
+                env={**common.ENVIRONMENT, "HOME": str(folder), **allocator.environment,
+                     **(environment or {})})
 
     def kill(self):
         """End it and what it started; nothing when it has ended."""
@@ -262,6 +264,11 @@ PROGRAMS = {
 }
 
 
+def about():
+    """{name: what it does}."""
+    return {name: program.about for name, program in PROGRAMS.items()}
+
+
 def available(names):
     """Those whose programs are installed, and a line for each that is not."""
     there, missing = [], []
@@ -298,21 +305,21 @@ class Bench:
                 say(failures[-1])
         return ready, failures
 
-    def run(self, allocator, library, name):
+    def run(self, title, allocator, name):
         """One run of a program, for common.measure()."""
         work = self.folder / "work"
         work.mkdir()
 
         def launch(command, folder, environment=None, stdin=None):
-            return Launched(self.launcher, library or common.DEBIAN / "libc.so.6", command, folder,
-                            environment, stdin)
+            return Launched(self.launcher, allocator if allocator.libraries else GLIBC, command,
+                            folder, environment, stdin)
         try:
             measured, computed = PROGRAMS[name].run(launch, self.folder / "inputs" / name, work)
         except (OSError, subprocess.TimeoutExpired) as reason:
             raise Failed(reason) from None
         finally:
             shutil.rmtree(work, ignore_errors=True)
-        self.results[name].append((allocator, hashlib.sha256(computed).hexdigest()))
+        self.results[name].append((title, hashlib.sha256(computed).hexdigest()))
         return measured
 
     def differences(self):
@@ -320,34 +327,33 @@ class Bench:
         lines = []
         for name, results in self.results.items():
             usual = collections.Counter(digest for _, digest in results).most_common(1)[0][0]
-            wrong = collections.Counter(allocator for allocator, digest in results
-                                        if digest != usual)
-            lines += [f"{allocator}, {name}: wrong result in {count} runs"
-                      for allocator, count in wrong.items()]
+            wrong = collections.Counter(title for title, digest in results if digest != usual)
+            lines += [f"{title}, {name}: wrong result in {count} runs"
+                      for title, count in wrong.items()]
         return lines
 
 
-def measure(arguments):
-    """(allocators, runs, failures) of new measurements."""
-    names, failures = available(arguments.cases)
+def measure(cases, rounds, choose):
+    """(allocators, runs, failures) of new measurements of what `choose` gives."""
+    names, failures = available(cases)
     for line in failures:
         say(line)
     if not names:
         raise Failed("nothing to measure")
-    allocators = common.choose(arguments.peer)
+    allocators = choose()
     with tempfile.TemporaryDirectory(prefix="libcalloc-programs-") as folder:
         bench = Bench(Path(folder))
         names, unprepared = bench.prepare(names)
-        runs, failed = common.measure(allocators, names, arguments.rounds, bench.run)
+        runs, failed = common.measure(allocators, names, rounds, bench.run)
         return list(allocators), runs, [*failures, *unprepared, *failed, *bench.differences()]
 
 
 def main():
     parser = options.parser(__doc__, 3, "PROGRAM",
                             ("list", "only", "peer", "json", "svg", "from"))
-    arguments = parser.parse(
-        "programs", lambda: {name: program.about for name, program in PROGRAMS.items()}, FIELDS)
-    measured = arguments.kept or measure(arguments)
+    arguments = parser.parse("programs", lambda _: about(), FIELDS)
+    measured = arguments.kept or measure(arguments.cases, arguments.rounds,
+                                         lambda: common.choose(arguments.peer))
     return common.report("programs", arguments, *measured, COLUMNS,
                          [("peak resident, MiB", "peak", lambda value: f"{value / 1024:.1f}"),
                           ("seconds", "seconds", "{:.3f}".format)],

@@ -1,6 +1,7 @@
 /*
  * Prints which object each function is bound to: a preloaded library that lacks one of them would
- * otherwise be measured with glibc's and nobody would notice.
+ * otherwise be measured with glibc's and nobody would notice. And the level of the hardening, if
+ * libcalloc-secure is there: without the core in front of it, it does nothing and says nothing.
  */
 
 #define _GNU_SOURCE
@@ -18,5 +19,9 @@ int main(void)
             return 1;
         printf("%s %s\n", names[i], info.dli_fname);
     }
+    int (*level)(void) = NULL;
+    *(void **)&level = dlsym(RTLD_DEFAULT, "cal_secure_level");
+    if (level != NULL)
+        printf("level %d\n", level());
     return 0;
 }

@@ -36,12 +36,12 @@ def main():
     parser = options.parser(__doc__, 3, "THREADS")
     parser.add_number("operations", 4_000_000, "operations of all threads together")
     parser.add_number("rest", 100, "before memory is looked at", "MILLISECONDS")
-    arguments = parser.parse("threads", lambda: dict.fromkeys(map(str, COUNTS)), FIELDS)
+    arguments = parser.parse("threads", lambda _: dict.fromkeys(map(str, COUNTS)), FIELDS)
 
-    def run(_, library, count):
+    def run(_, allocator, count):
         given = [count, arguments.operations, arguments.rest]
-        found = json.loads(common.run(library, program, given).stdout)
-        empty = json.loads(common.run(library, program, [count, 0, 1, "none"]).stdout)
+        found = json.loads(common.run(allocator, program, given).stdout)
+        empty = json.loads(common.run(allocator, program, [count, 0, 1, "none"]).stdout)
         # A page more or less with a single thread is no memory at all.
         return {"seconds": found["seconds"], "held": found["held"] / int(count),
                 **{state: max((found[state] - empty[state]) / int(count), 0.1)

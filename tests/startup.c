@@ -1,6 +1,6 @@
 /* startup small: twenty blocks of twenty sizes, as a small program might have.
  * startup run PRELOAD PROGRAM [ARGUMENTS]: runs it once and prints its user + system time in
- * microseconds. */
+ * microseconds. Of the environment it has LD_PRELOAD and the caller's CALLOC_OPTIONS alone. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char text[8192];
+static char text[8192], settings[1024];
 
 static int small(void)
 {
@@ -23,10 +23,17 @@ static int small(void)
 
 static int run(char *preload, char **command)
 {
-    snprintf(text, sizeof text, "LD_PRELOAD=%s", preload);
-    char *environment[] = {text, NULL};
-    if (*preload == '\0')
-        environment[0] = NULL;
+    char *environment[3] = {NULL};
+    int variables = 0;
+    if (*preload != '\0') {
+        snprintf(text, sizeof text, "LD_PRELOAD=%s", preload);
+        environment[variables++] = text;
+    }
+    const char *options = getenv("CALLOC_OPTIONS");
+    if (options != NULL) {
+        snprintf(settings, sizeof settings, "CALLOC_OPTIONS=%s", options);
+        environment[variables] = settings;
+    }
     pid_t pid = vfork();
     if (pid == 0) {
         execve(command[0], command, environment);

@@ -17,19 +17,33 @@ ALLOWED_KIB = 150
 FIELDS = 'Rss', 'Pss', 'Private_Dirty'
 
 
-def output(command, *preload):
-    env = {name: value for name, value in os.environ.items()
+def output(command, preload='', options='', environment=os.environ):
+    env = {name: value for name, value in environment.items()
            if name not in ('LD_PRELOAD', 'CALLOC_OPTIONS', 'LD_LIBRARY_PATH')}
     if preload:
-        env['LD_PRELOAD'] = ' '.join(preload)
+        env['LD_PRELOAD'] = preload
+    if options:
+        env['CALLOC_OPTIONS'] = options
     return subprocess.run(command, env=env, check=True, text=True, stdout=subprocess.PIPE).stdout
+
+
+def time_once(startup, command, preload, options='', environment=os.environ):
+    """User + system time in microseconds of one run; `startup` passes CALLOC_OPTIONS on."""
+    return int(output([startup, 'run', preload, *command], '', options, environment))
+
+
+def memory_once(command, preload, options='', environment=os.environ):
+    """What a program holds at its end, {field of smaps: KiB}; `preload` ends with `resident`."""
+    return {name: int(value) for name, value in
+            re.findall(r'^(\w+): +(\d+) kB$', output(command, preload, options, environment),
+                       re.M)}
 
 
 def times(startup, preloads):
     rows = {kind: [] for kind in preloads}
     for _ in range(RUNS):
         for kind, preload in preloads.items():
-            rows[kind].append(int(output([startup, 'run', preload, '/bin/true'])))
+            rows[kind].append(time_once(startup, ['/bin/true'], preload))
     medians = {kind: statistics.median(row) for kind, row in rows.items()}
     print(f'/bin/true, user + system time, median of {RUNS} runs')
     for kind, time in medians.items():
@@ -43,9 +57,7 @@ def memory(command, preloads):
     rows = {kind: [] for kind in preloads}
     for _ in range(MEMORY_RUNS):
         for kind, preload in preloads.items():
-            text = output(command, *preload)
-            rows[kind].append({name: int(value) for name, value in
-                               re.findall(r'^(\w+): +(\d+) kB$', text, re.M)})
+            rows[kind].append(memory_once(command, preload))
     for kind, row in rows.items():
         sizes = [statistics.median(one[field] for one in row) for field in FIELDS]
         print(f'  {kind:14}', *(f'{field} {size:5.0f} KiB  '
@@ -57,7 +69,7 @@ def memory(command, preloads):
 def main():
     library, empty, resident, startup = (os.path.abspath(path) for path in sys.argv[1:])
     times(startup, {'glibc': '', 'empty preload': empty, 'libcalloc': library})
-    preloads = {'empty preload': [resident], 'libcalloc': [library, resident]}
+    preloads = {'empty preload': resident, 'libcalloc': f'{library} {resident}'}
     memory([startup, 'small'], preloads)
     more = memory(['/bin/true'], preloads)
     print(f'/bin/true: {more:+.0f} KiB resident, allowed +{ALLOWED_KIB} KiB')
