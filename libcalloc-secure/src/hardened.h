@@ -21,7 +21,7 @@ enum { CAL_HARDENED_PAGE = 4096 };
 extern union cal__hardened_pages {
     struct cal__hardened_state value;
     char pages[CAL_HARDENED_PAGE];
-} cal__hardened_pages;
+} cal__hardened_pages __attribute__((visibility("hidden")));
 
 #define cal__hardened (cal__hardened_pages.value)
 

@@ -53,26 +53,32 @@ static size_t state_bytes(uint32_t slots)
 
 /* Records. */
 
-CAL_INLINE uint32_t record_of(const struct cal_slab *slab, uint32_t slot)
+/* WIDE is is_wide(), which those who look at it often find out once. */
+CAL_INLINE uint32_t record_at(const struct cal_slab *slab, uint32_t slot, bool wide)
 {
     const struct state *state = slab->state;
-    return is_wide(slab) ? atomic_load_explicit(&state->records.wide[slot], memory_order_acquire)
-                         : atomic_load_explicit(&state->records.narrow[slot], memory_order_acquire);
+    return wide ? atomic_load_explicit(&state->records.wide[slot], memory_order_acquire)
+                : atomic_load_explicit(&state->records.narrow[slot], memory_order_acquire);
 }
 
-CAL_INLINE void set_record(struct cal_slab *slab, uint32_t slot, uint32_t record)
+static uint32_t record_of(const struct cal_slab *slab, uint32_t slot)
+{
+    return record_at(slab, slot, is_wide(slab));
+}
+
+CAL_INLINE void set_record(struct cal_slab *slab, uint32_t slot, uint32_t record, bool wide)
 {
     struct state *state = slab->state;
-    if (is_wide(slab))
+    if (wide)
         atomic_store_explicit(&state->records.wide[slot], record, memory_order_release);
     else
         atomic_store_explicit(&state->records.narrow[slot], (uint16_t)record, memory_order_release);
 }
 
 /* From now on others look away. */
-CAL_INLINE void set_busy(struct cal_slab *slab, uint32_t slot)
+CAL_INLINE void set_busy(struct cal_slab *slab, uint32_t slot, bool wide)
 {
-    set_record(slab, slot, BUSY);
+    set_record(slab, slot, BUSY, wide);
     atomic_thread_fence(memory_order_release);
 }
 
@@ -82,24 +88,30 @@ CAL_INLINE unsigned kind_of(enum cal_call_kind kind)
     return kind == CAL_CALL_NEW ? 1 : kind == CAL_CALL_NEW_ARRAY ? 2 : 0;
 }
 
-CAL_INLINE unsigned shift_of(const struct cal_slab *slab)
+CAL_INLINE unsigned shift_of(bool wide)
 {
-    return is_wide(slab) ? WIDE_SHIFT : NARROW_SHIFT;
+    return wide ? WIDE_SHIFT : NARROW_SHIFT;
 }
 
-CAL_INLINE void set_live(struct cal_slab *slab, uint32_t slot, unsigned kind, size_t requested)
+CAL_INLINE void set_live(struct cal_slab *slab, uint32_t slot, unsigned kind, size_t requested,
+                         bool wide)
 {
-    set_record(slab, slot, kind << shift_of(slab) | (uint32_t)(requested + LIVE));
+    set_record(slab, slot, kind << shift_of(wide) | (uint32_t)(requested + LIVE), wide);
 }
 
-CAL_INLINE size_t requested_of(const struct cal_slab *slab, uint32_t record)
+CAL_INLINE size_t requested_in(uint32_t record, bool wide)
 {
-    return (record & ((UINT32_C(1) << shift_of(slab)) - 1)) - LIVE;
+    return (record & ((UINT32_C(1) << shift_of(wide)) - 1)) - LIVE;
 }
 
-CAL_INLINE unsigned recorded_kind(const struct cal_slab *slab, uint32_t record)
+static size_t requested_of(const struct cal_slab *slab, uint32_t record)
 {
-    return record >> shift_of(slab);
+    return requested_in(record, is_wide(slab));
+}
+
+CAL_INLINE unsigned recorded_kind(uint32_t record, bool wide)
+{
+    return record >> shift_of(wide);
 }
 
 size_t cal__slab_requested(const struct cal_slab *slab, uint32_t slot)
@@ -181,7 +193,7 @@ static void install_guard(struct cal_slab *slab, struct state *state)
         return;
     for (uint32_t slot = usable; slot < slab->slots; slot++) {
         slab->free_slots[slot / 64] &= ~((uint64_t)1 << slot % 64);
-        set_record(slab, slot, GUARDED);
+        set_record(slab, slot, GUARDED, is_wide(slab));
     }
 }
 
@@ -252,23 +264,33 @@ CAL_INLINE bool canary_is_whole(const struct cal_slab *slab, const void *block, 
                               cal__hardened.settings.canary_bytes);
 }
 
+CAL_INLINE bool allocated_in(struct cal_slab *slab, uint32_t slot, void *block,
+                             const struct cal_call *call, bool wide)
+{
+    const struct state *state = slab->state;
+    const struct cal__settings *settings = &cal__hardened.settings;
+    size_t room = slab->room;
+    bool looks = settings->write_after_free && settings->zero_on_free;
+    /* Pages that nobody has touched are left alone: reading them would cost a fault, for nothing. */
+    bool untouched =
+        wide && state->fresh && room > UNTOUCHED_MIN && record_at(slab, slot, wide) == NEVER;
+    set_busy(slab, slot, wide);
+    if (looks && !untouched && CAL_UNLIKELY(!cal__zeros_all(block, room)))
+        report_written(slab, block);
+    write_canary(slab, block, call->bytes);
+    set_live(slab, slot, kind_of(call->kind), call->bytes, wide);
+    /* Without the look at them nobody knows that zeros are still there. */
+    return looks || untouched;
+}
+
 static bool allocated(struct cal_slab *slab, uint32_t slot, void *block,
                       const struct cal_call *call)
 {
-    if (CAL_UNLIKELY(slab->slots == 1))
-        return cal__large_allocated(slab, block, call);
-    const struct state *state = slab->state;
-    bool zeros = cal__hardened.settings.zero_on_free;
-    /* Pages that nobody has touched are left alone: reading them would cost a fault, for nothing. */
-    bool untouched = state->fresh && slab->room > UNTOUCHED_MIN && record_of(slab, slot) == NEVER;
-    set_busy(slab, slot);
-    if (cal__hardened.settings.write_after_free && zeros && !untouched &&
-        CAL_UNLIKELY(!cal__zeros_all(block, slab->room)))
-        report_written(slab, block);
-    write_canary(slab, block, call->bytes);
-    set_live(slab, slot, kind_of(call->kind), call->bytes);
-    /* Without the look at them nobody knows that zeros are still there. */
-    return untouched || (zeros && cal__hardened.settings.write_after_free);
+    if (CAL_LIKELY(!is_wide(slab)))
+        return allocated_in(slab, slot, block, call, false);
+    if (slab->slots != 1)
+        return allocated_in(slab, slot, block, call, true);
+    return cal__large_allocated(slab, block, call);
 }
 
 /* The neighbour below: whoever wrote before the start of a block wrote there. */
@@ -280,31 +302,31 @@ __attribute__((no_sanitize_thread)) static inline uint64_t last_word(const struc
 }
 
 CAL_INLINE uint64_t expected_last_word(const struct cal_slab *slab, const void *block,
-                                       uint32_t record)
+                                       uint32_t record, bool wide)
 {
     const struct state *state = slab->state;
     if (record <= FREE)
         return 0;
     uint64_t word = cal__canary_word(&state->key, block);
-    return cal__canary_turn(word, slab->room - requested_of(slab, record));
+    return cal__canary_turn(word, slab->room - requested_in(record, wide));
 }
 
 /* False when something is wrong. Others may be about to change the slot: what is seen counts only if the
  * record was the same before and after. */
-CAL_INLINE bool last_word_is_right(const struct cal_slab *slab, uint32_t slot)
+CAL_INLINE bool last_word_is_right(const struct cal_slab *slab, uint32_t slot, bool wide)
 {
-    uint32_t record = record_of(slab, slot);
+    uint32_t record = record_at(slab, slot, wide);
     if (record == BUSY || record == GUARDED)
         return true;
     if (record <= FREE ? !cal__hardened.settings.zero_on_free
                        : !cal__hardened.settings.canary ||
-                             slab->room - requested_of(slab, record) < CAL_CANARY_WORD)
+                             slab->room - requested_in(record, wide) < CAL_CANARY_WORD)
         return true;
     const unsigned char *block = block_of(slab, slot);
-    if (CAL_LIKELY(last_word(slab, block) == expected_last_word(slab, block, record)))
+    if (CAL_LIKELY(last_word(slab, block) == expected_last_word(slab, block, record, wide)))
         return true;
     atomic_thread_fence(memory_order_acquire);
-    return record_of(slab, slot) != record;
+    return record_at(slab, slot, wide) != record;
 }
 
 /* A block may be freed and handed out with the same size between the two looks at its record, but not
@@ -314,7 +336,7 @@ enum { LOOKS = 64 };
 static CAL_COLD void look_again(const struct cal_slab *slab, uint32_t slot)
 {
     for (int look = 0; look < LOOKS; look++)
-        if (last_word_is_right(slab, slot))
+        if (last_word_is_right(slab, slot, is_wide(slab)))
             return;
     uint32_t record = record_of(slab, slot);
     unsigned char *block = block_of(slab, slot);
@@ -324,9 +346,9 @@ static CAL_COLD void look_again(const struct cal_slab *slab, uint32_t slot)
         say(writing_of(slab, block));
 }
 
-CAL_INLINE void check_neighbour(const struct cal_slab *slab, uint32_t slot)
+CAL_INLINE void check_neighbour(const struct cal_slab *slab, uint32_t slot, bool wide)
 {
-    if (slot != 0 && CAL_UNLIKELY(!last_word_is_right(slab, slot - 1)))
+    if (slot != 0 && CAL_UNLIKELY(!last_word_is_right(slab, slot - 1, wide)))
         look_again(slab, slot - 1);
 }
 
@@ -339,14 +361,14 @@ static CAL_COLD void report_mismatch(const struct cal_slab *slab, const void *bl
 }
 
 CAL_INLINE void check_call(const struct cal_slab *slab, const void *block,
-                           const struct cal_call *call, uint32_t record)
+                           const struct cal_call *call, uint32_t record, bool wide)
 {
     const struct cal__settings *settings = &cal__hardened.settings;
-    if (CAL_UNLIKELY(settings->kinds && recorded_kind(slab, record) != kind_of(call->kind)))
-        report_mismatch(slab, block, requested_of(slab, record), true);
+    if (CAL_UNLIKELY(settings->kinds && recorded_kind(record, wide) != kind_of(call->kind)))
+        report_mismatch(slab, block, requested_in(record, wide), true);
     if (CAL_UNLIKELY(call->bytes != CAL_CALL_UNKNOWN && settings->sizes &&
-                     call->bytes != requested_of(slab, record)))
-        report_mismatch(slab, block, requested_of(slab, record), false);
+                     call->bytes != requested_in(record, wide)))
+        report_mismatch(slab, block, requested_in(record, wide), false);
 }
 
 /* All that may have been written: what was asked for, and the canary. */
@@ -362,23 +384,31 @@ CAL_INLINE void make_zero(const struct cal_slab *slab, void *block, size_t reque
     memset((char *)block + slab->room - CAL_CANARY_END, 0, CAL_CANARY_END);
 }
 
-static enum cal_slot_verdict freeing(struct cal_slab *slab, uint32_t slot, void *block,
-                                     const struct cal_call *call)
+CAL_INLINE enum cal_slot_verdict freeing_in(struct cal_slab *slab, uint32_t slot, void *block,
+                                            const struct cal_call *call, bool wide)
 {
-    if (CAL_UNLIKELY(slab->slots == 1))
-        return cal__large_freeing(slab, block, call);
-    uint32_t record = record_of(slab, slot);
-    size_t requested = requested_of(slab, record);
-    check_call(slab, block, call, record);
+    uint32_t record = record_at(slab, slot, wide);
+    size_t requested = requested_in(record, wide);
+    check_call(slab, block, call, record, wide);
     if (CAL_UNLIKELY(!canary_is_whole(slab, block, requested)))
         report_overflow(slab, block, requested);
     if (cal__hardened.settings.neighbours)
-        check_neighbour(slab, slot);
-    set_busy(slab, slot);
+        check_neighbour(slab, slot, wide);
+    set_busy(slab, slot, wide);
     if (cal__hardened.settings.zero_on_free)
         make_zero(slab, block, requested);
-    set_record(slab, slot, FREE);
+    set_record(slab, slot, FREE, wide);
     return cal__hold_block(block, slab->block_size) ? CAL_SLOT_KEEP : CAL_SLOT_RELEASE;
+}
+
+static enum cal_slot_verdict freeing(struct cal_slab *slab, uint32_t slot, void *block,
+                                     const struct cal_call *call)
+{
+    if (CAL_LIKELY(!is_wide(slab)))
+        return freeing_in(slab, slot, block, call, false);
+    if (slab->slots != 1)
+        return freeing_in(slab, slot, block, call, true);
+    return cal__large_freeing(slab, block, call);
 }
 
 void cal__slab_leave(void *block)
@@ -403,13 +433,14 @@ static bool resize(struct cal_slab *slab, uint32_t slot, void *block, const stru
 {
     if (slab->slots == 1)
         return cal__large_resize(slab, block, call);
+    bool wide = is_wide(slab);
     uint32_t record = record_of(slab, slot);
     size_t requested = requested_of(slab, record);
     check_call(slab, block, &(struct cal_call){.kind = call->kind, .bytes = CAL_CALL_UNKNOWN},
-               record);
+               record, wide);
     if (CAL_UNLIKELY(!canary_is_whole(slab, block, requested)))
         report_overflow(slab, block, requested);
-    set_busy(slab, slot);
+    set_busy(slab, slot, wide);
     /* Neither the canary nor what was given up may be read. */
     char *start = block;
     if (cal__hardened.settings.zero_on_free || cal__hardened.settings.canary) {
@@ -417,7 +448,7 @@ static bool resize(struct cal_slab *slab, uint32_t slot, void *block, const stru
         memset(start + least, 0, slab->room - least);
     }
     write_canary(slab, block, call->bytes);
-    set_live(slab, slot, recorded_kind(slab, record), call->bytes);
+    set_live(slab, slot, recorded_kind(record, wide), call->bytes, wide);
     return true;
 }
 

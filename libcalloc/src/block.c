@@ -204,7 +204,7 @@ static struct cal__heap *current_heap(void)
     return heap;
 }
 
-CAL_NOINLINE void *cal__block_allocate(size_t size, size_t alignment, unsigned how)
+static CAL_NOINLINE void *allocate_fully(size_t size, size_t alignment, unsigned how)
 {
     if (size == 0) {
         size = 1;
@@ -223,6 +223,17 @@ CAL_NOINLINE void *cal__block_allocate(size_t size, size_t alignment, unsigned h
     if (zero && !zeroed && block != NULL)
         memset(block, 0, size);
     return block;
+}
+
+CAL_NOINLINE void *cal__block_allocate(size_t size, size_t alignment, unsigned how)
+{
+    struct cal__heap *heap = cal__thread_heap;
+    void *block = NULL;
+    if (CAL_UNLIKELY((heap->direct & CAL_DIRECT_SLOTS) != 0) && alignment <= CAL_ALIGNMENT &&
+        cal__hooks_is_lean(size) &&
+        heap->mode == atomic_load_explicit(&cal__heap_mode, memory_order_relaxed))
+        block = cal__hooked_allocate_lean(heap, size, how);
+    return block != NULL ? block : allocate_fully(size, alignment, how);
 }
 
 /* SIZE is that of a slab's block. */

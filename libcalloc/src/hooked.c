@@ -138,15 +138,8 @@ static void *claim(const struct cal_call *call)
     return block;
 }
 
-/* What is asked for most, blocks of slabs, goes a short way where nobody but the role slots has a say. */
-static bool is_lean(size_t size)
-{
-    return size <= atomic_load_explicit(&cal__hooks_lean_up_to, memory_order_acquire) &&
-           size > atomic_load_explicit(&cal__hooks_lean_above, memory_order_relaxed);
-}
-
 /* A block of the page that HEAP allocates from; NULL if that has none. */
-CAL_INLINE void *allocate_lean(struct cal__heap *heap, size_t size, const struct cal_call *call)
+void *cal__hooked_allocate_lean(struct cal__heap *heap, size_t size, unsigned how)
 {
     const struct cal_slots *role = cal__slots_role();
     struct cal__page *page = heap->bins[cal__size_class(size + role->extra)].current;
@@ -154,40 +147,27 @@ CAL_INLINE void *allocate_lean(struct cal__heap *heap, size_t size, const struct
     void *block = page == NULL ? NULL : cal__slots_take(heap, page, &slot);
     if (CAL_UNLIKELY(block == NULL))
         return NULL;
-    bool zeroed = role->allocated(&cal__page_slots(page)->slab, slot, block, call);
-    if (call->zero && !zeroed)
-        memset(block, 0, call->bytes);
+    const struct cal_call call = call_of(size, CAL_ALIGNMENT, how);
+    bool zeroed = role->allocated(&cal__page_slots(page)->slab, slot, block, &call);
+    if (call.zero && !zeroed)
+        memset(block, 0, call.bytes);
     return block;
 }
-
-static CAL_NOINLINE void *allocate_fully(struct cal__heap *heap, size_t size,
-                                         const struct cal_call *call);
 
 void *cal__hooked_allocate(struct cal__heap *heap, size_t size, size_t alignment, unsigned how)
 {
     const struct cal_call call = call_of(size, alignment, how);
-    if (CAL_LIKELY(is_lean(size) && alignment <= CAL_ALIGNMENT &&
-                   (heap->direct & CAL_DIRECT_SLOTS) != 0 && heap != &cal__heap_late)) {
-        void *block = allocate_lean(heap, size, &call);
-        if (CAL_LIKELY(block != NULL))
-            return block;
-    }
-    return allocate_fully(heap, size, &call);
-}
-
-static void *allocate_fully(struct cal__heap *heap, size_t size, const struct cal_call *call)
-{
-    void *block = cal__owner_claims() ? claim(call) : NULL;
+    void *block = cal__owner_claims() ? claim(&call) : NULL;
     size_t padded;
-    if (block != NULL || !pad(call, size, &padded))
+    if (block != NULL || !pad(&call, size, &padded))
         return block;
     cal__annotate_begin();
-    struct fresh fresh = {.zeroed = call->zero};
-    obtain(heap, padded, call, &fresh);
+    struct fresh fresh = {.zeroed = call.zero};
+    obtain(heap, padded, &call, &fresh);
     if (CAL_LIKELY(fresh.block != NULL)) {
-        announce(&fresh, size, call);
-        if (call->zero && !fresh.zeroed)
-            memset(fresh.block, 0, call->bytes);
+        announce(&fresh, size, &call);
+        if (call.zero && !fresh.zeroed)
+            memset(fresh.block, 0, call.bytes);
     }
     cal__annotate_end();
     return fresh.block;
@@ -258,13 +238,11 @@ static void free_plain(struct cal__page *page, void *block)
 
 void cal__hooked_free(void *block, const struct cal_call *call)
 {
+    struct cal__page *page = cal__map_find(cal__granule_of(block));
+    if (CAL_LIKELY(free_lean(page, block, call)))
+        return;
     /* free() preserves it, add-ons need not. */
     int saved = errno;
-    struct cal__page *page = cal__map_find(cal__granule_of(block));
-    if (CAL_LIKELY(free_lean(page, block, call))) {
-        errno = saved;
-        return;
-    }
     struct cal__slots *slots = page == NULL ? NULL : cal__slots_of(page);
     cal__annotate_begin();
     if (slots != NULL)

@@ -17,6 +17,10 @@ CAL_INLINE bool cal__page_is_special(const struct cal__page *page)
            (page->kind != CAL_PAGE_SLAB && cal__page_slots(page) != NULL);
 }
 
+/* The short way for blocks of slabs, for a SIZE that cal__hooks_is_lean() says may take it, and a heap with
+ * CAL_DIRECT_SLOTS; NULL if that has nothing at hand. */
+void *cal__hooked_allocate_lean(struct cal__heap *heap, size_t size, unsigned how);
+
 /* As cal__block_allocate(), for HEAP, which is in direct mode or cal__heap_late. */
 void *cal__hooked_allocate(struct cal__heap *heap, size_t size, size_t alignment, unsigned how);
 /* BLOCK is not NULL, but may be anything else. */

@@ -24,6 +24,12 @@ void cal__hooks_start(void);
  * slots, which has both an allocated() and a freeing(). None are while the second is 0. */
 extern _Atomic size_t cal__hooks_lean_above, cal__hooks_lean_up_to;
 
+CAL_INLINE bool cal__hooks_is_lean(size_t size)
+{
+    return size <= atomic_load_explicit(&cal__hooks_lean_up_to, memory_order_acquire) &&
+           size > atomic_load_explicit(&cal__hooks_lean_above, memory_order_relaxed);
+}
+
 /* Observers. */
 void cal__hooks_allocated(void *block, size_t requested, size_t usable);
 void cal__hooks_freeing(void *block, size_t usable);

@@ -192,7 +192,7 @@ struct cal_slots {
     bool (*allocated)(struct cal_slab *slab, uint32_t slot, void *block,
                       const struct cal_call *call);
 
-    /* A live block is given back. That it is live was checked, and it is not any more. */
+    /* A live block is given back. That it is live was checked, and it is not any more. Preserves errno. */
     enum cal_slot_verdict (*freeing)(struct cal_slab *slab, uint32_t slot, void *block,
                                      const struct cal_call *call);
 
