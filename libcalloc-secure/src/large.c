@@ -66,8 +66,9 @@ void cal__large_unlock(bool in_child)
 void cal__large_guard(const struct cal_call *call, struct cal_guard *guard)
 {
     (void)call;
-    if (cal__hardened.settings.guard_large)
-        guard->before = guard->after = CAL_HARDENED_PAGE;
+    uint64_t guards = cal__hardened.settings.guard_large;
+    guard->before = guards == 2 ? CAL_HARDENED_PAGE : 0;
+    guard->after = guards != 0 ? CAL_HARDENED_PAGE : 0;
     guard->at_end = cal__hardened.settings.large_at_end != 0;
 }
 
@@ -101,9 +102,11 @@ bool cal__large_open(struct cal_slab *slab)
 {
     struct state *state = slab->state;
     state->fresh = slab->fresh;
-    if (!cal__hardened.settings.guard_large)
+    if (cal__hardened.settings.guard_large == 0)
         return true;
-    state->before = protect(slab->address, before_bytes(slab));
+    /* Below the block there is what the granules of its range leave over, but no page if it is to have none. */
+    if (cal__hardened.settings.guard_large == 2)
+        state->before = protect(slab->address, before_bytes(slab));
     state->after = protect(after_start(slab), after_bytes(slab));
     return true;
 }
@@ -112,8 +115,16 @@ void cal__large_close(struct cal_slab *slab)
 {
     struct state *state = slab->state;
     cal__guard_remove(slab->address, slab->length, state->whole);
-    cal__guard_remove(slab->address, before_bytes(slab), state->before);
-    cal__guard_remove(after_start(slab), after_bytes(slab), state->after);
+    /* One call has taken the marks of all of them away. */
+    bool all = state->whole == CAL_GUARD_MARKED;
+    if (all && state->before == CAL_GUARD_MARKED)
+        cal__guard_forget(state->before);
+    else
+        cal__guard_remove(slab->address, before_bytes(slab), state->before);
+    if (all && state->after == CAL_GUARD_MARKED)
+        cal__guard_forget(state->after);
+    else
+        cal__guard_remove(after_start(slab), after_bytes(slab), state->after);
 }
 
 /* Blocks. The slack of those at the end of their pages is less than their alignment. */
@@ -213,41 +224,38 @@ static bool enter(void *block, size_t length)
     return entered;
 }
 
-/* Its memory goes back to the kernel, and its addresses fault. False: the kernel refuses that; then it
- * reads as zeros at least. */
-static bool close_off(struct cal_slab *slab)
+/* Its memory goes back to the kernel; where that is refused it is overwritten. */
+static void give_up(struct cal_slab *slab)
 {
-    struct state *state = slab->state;
-    state->whole = protect(slab->address, slab->length);
-    if (state->whole != CAL_GUARD_NONE)
-        return true;
     int saved = errno;
     char *start = page_down(slab->first);
-    size_t length = (size_t)(after_start(slab) - start);
-    if (cal__hardened.settings.zero_on_free && madvise(start, length, MADV_DONTNEED) != 0)
-        memset(slab->first, 0, slab->block_size);
+    if (madvise(start, (size_t)(after_start(slab) - start), MADV_DONTNEED) != 0)
+        memset(slab->first, 0, slab->room);
     errno = saved;
-    return false;
 }
 
 enum cal_slot_verdict cal__large_freeing(struct cal_slab *slab, void *block,
                                          const struct cal_call *call)
 {
     struct state *state = slab->state;
+    const struct cal__settings *settings = &cal__hardened.settings;
     check_call(slab, call);
     if (CAL_UNLIKELY(!canary_is_whole(slab, block, state->requested)))
         report(CAL_CHECK_overflow, slab, damage_of(slab));
     /* The structure is somebody else's once the block may leave. */
     size_t length = slab->length;
-    if (length > cal__hardened.settings.address_quarantine || !close_off(slab) ||
-        !enter(block, length)) {
-        if (cal__hardened.settings.zero_on_free && state->whole == CAL_GUARD_NONE)
-            memset(block, 0, slab->room);
-        return CAL_SLOT_RELEASE;
+    if (length <= settings->address_quarantine) {
+        /* Its addresses fault, and its memory goes back too. */
+        state->whole = protect(slab->address, length);
+        if (state->whole != CAL_GUARD_NONE && enter(block, length)) {
+            for (void *old; (old = leave()) != NULL;)
+                cal_slot_release(old);
+            return CAL_SLOT_KEEP;
+        }
     }
-    for (void *old; (old = leave()) != NULL;)
-        cal_slot_release(old);
-    return CAL_SLOT_KEEP;
+    if (settings->zero_large && state->whole == CAL_GUARD_NONE)
+        give_up(slab);
+    return CAL_SLOT_RELEASE;
 }
 
 bool cal__large_resize(struct cal_slab *slab, void *block, const struct cal_call *call)

@@ -205,6 +205,7 @@ static bool open_slab(struct cal_slab *slab)
     state->fresh = slab->fresh;
     if (cal__hardened.settings.canary)
         cal__canary_make_key(&state->key, cal__hardened_random());
+    /* What is never looked at again need not be zeros. */
     if (!cal__hardened.clean && !slab->fresh && cal__hardened.settings.zero_on_free)
         memset(slab->address, 0, slab->length);
     install_guard(slab, state);
@@ -264,23 +265,30 @@ CAL_INLINE bool canary_is_whole(const struct cal_slab *slab, const void *block, 
                               cal__hardened.settings.canary_bytes);
 }
 
+/* Bytes at the start of a free block of ROOM bytes that are looked at when it is used again. */
+CAL_INLINE size_t looked_at_of(size_t room)
+{
+    const struct cal__settings *settings = &cal__hardened.settings;
+    size_t bytes = settings->zero_on_free ? settings->write_after_free : 0;
+    return (bytes < room ? bytes : room) & ~(CAL_BLOCK_ALIGNMENT - 1);
+}
+
 CAL_INLINE bool allocated_in(struct cal_slab *slab, uint32_t slot, void *block,
                              const struct cal_call *call, bool wide)
 {
     const struct state *state = slab->state;
-    const struct cal__settings *settings = &cal__hardened.settings;
     size_t room = slab->room;
-    bool looks = settings->write_after_free && settings->zero_on_free;
+    size_t looked_at = looked_at_of(room);
     /* Pages that nobody has touched are left alone: reading them would cost a fault, for nothing. */
     bool untouched =
         wide && state->fresh && room > UNTOUCHED_MIN && record_at(slab, slot, wide) == NEVER;
     set_busy(slab, slot, wide);
-    if (looks && !untouched && CAL_UNLIKELY(!cal__zeros_all(block, room)))
+    if (!untouched && CAL_UNLIKELY(!cal__zeros_all(block, looked_at)))
         report_written(slab, block);
     write_canary(slab, block, call->bytes);
     set_live(slab, slot, kind_of(call->kind), call->bytes, wide);
-    /* Without the look at them nobody knows that zeros are still there. */
-    return looks || untouched;
+    /* Without a look at them nobody knows that zeros are still there. */
+    return untouched || looked_at >= call->bytes;
 }
 
 static bool allocated(struct cal_slab *slab, uint32_t slot, void *block,
@@ -417,8 +425,7 @@ void cal__slab_leave(void *block)
     struct cal_slab *slab = cal_slot_find(block, &slot);
     if (slab == NULL || block_of(slab, slot) != block)
         return;
-    if (cal__hardened.settings.write_after_free && cal__hardened.settings.zero_on_free &&
-        CAL_UNLIKELY(!cal__zeros_all(block, slab->room)))
+    if (CAL_UNLIKELY(!cal__zeros_all(block, looked_at_of(slab->room))))
         report_written(slab, block);
     cal_slot_release(block);
 }

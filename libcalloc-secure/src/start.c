@@ -48,7 +48,7 @@ static int start(void)
     cal__report_thread();
     start_guards(&hardened->settings);
     cal__canary_make_key(&hardened->large_key, cal__hardened_random());
-    hardened->clean = hardened->settings.zero_on_free && !late;
+    hardened->clean = hardened->settings.zero_on_free && hardened->settings.zero_large && !late;
     cal__pages_start(&hardened->settings);
     cal__fault_start(&hardened->settings);
     cal__slab_start();

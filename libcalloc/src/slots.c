@@ -138,12 +138,19 @@ static bool record_open(struct cal__slots *slots, uint32_t *usable)
     return false;
 }
 
-/* The next slots of the slab are at hand, one at least if there is one that the role does not withhold:
- * a kernel page of them, and enough for a choice. */
-#define REACH_MIN 16
+/* So many are let in at a time at the least, for a choice among them; fewer of large ones, of which each
+ * costs pages of its own. */
+static uint32_t least_choice(const struct cal__slots *slots)
+{
+    size_t size = slots->slab.block_size;
+    return size <= 256 ? 16 : size <= 1024 ? 8 : size <= 16384 ? 4 : 2;
+}
+
+/* The next slots of the slab are at hand, one at least if there is one that the role does not withhold: a
+ * kernel page of them, and enough for a choice. */
 static void extend(struct cal__slots *slots)
 {
-    uint32_t step = (uint32_t)cal__max(CAL_OS_PAGE / slots->slab.block_size, REACH_MIN);
+    uint32_t step = (uint32_t)cal__max(CAL_OS_PAGE / slots->slab.block_size, least_choice(slots));
     while (slots->at_hand == 0 && slots->reach < slots->slab.slots) {
         uint32_t end = (uint32_t)cal__min(slots->reach + step, slots->slab.slots);
         for (uint32_t slot = slots->reach; slot < end; slot++) {
@@ -161,7 +168,7 @@ static void extend(struct cal__slots *slots)
 static void replenish(struct cal__slots *slots)
 {
     slots->first_word = 0;
-    if (slots->rest < cal__max(REACH_MIN, slots->reach / 4))
+    if (slots->rest < cal__max(least_choice(slots), slots->reach / 4))
         extend(slots);
     if (slots->at_hand != 0)
         return;
@@ -273,7 +280,9 @@ static bool have_at_hand(struct cal__page *page, struct cal__slots *slots)
 {
     if (CAL_LIKELY(slots->at_hand != 0))
         return true;
-    if (cal__page_used(page) == page->capacity && !cal__remote_collect(page, 0))
+    /* What others have freed comes before memory that was never used. */
+    cal__remote_collect(page, 0);
+    if (cal__page_used(page) == page->capacity)
         return false;
     replenish(slots);
     return true;
