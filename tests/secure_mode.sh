@@ -26,8 +26,8 @@ chmod 4755 "$folder/secure"
 secure=$("$folder/secure") || fail 'without options: it does not run'
 [[ $secure == secure ]] || skip "$folder is mounted so that set-uid has no effect"
 
-# One that has a visible effect, and one that is warned about.
-for options in statistics=1 nonsense=1; do
+# One that has a visible effect, two that are warned about, and one of an add-on that says so.
+for options in statistics=1 nonsense=1 nobody.level=1 arena.level=1; do
     output=$(CALLOC_OPTIONS=$options "$folder/ordinary" 2>&1)
     [[ $output == *libcalloc* && $output == *ordinary* ]] ||
         fail "$options has no effect in an ordinary program, so this test shows nothing: $output"

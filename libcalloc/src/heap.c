@@ -1,5 +1,6 @@
 #include "heap.h"
 
+#include "annotate.h"
 #include "message.h"
 #include "os.h"
 #include "slots.h"
@@ -413,7 +414,9 @@ CAL_COLD void cal__heap_follow_slots(struct cal__heap *heap)
     unsigned mode = atomic_load_explicit(&cal__heap_mode, memory_order_acquire);
     if (mode % 2 == 0 || (heap->direct & CAL_DIRECT_SLOTS) != 0 || cal__slots_role() == NULL)
         return;
+    cal__annotate_begin();
     cal__remote_abandon_all(heap);
+    cal__annotate_end();
     heap->direct |= CAL_DIRECT_SLOTS;
 }
 

@@ -204,7 +204,7 @@ static void free_slot(struct cal__slots *slots, void *block, const struct cal_ca
 CAL_INLINE bool free_lean(struct cal__page *page, void *block, const struct cal_call *call)
 {
     if (page == NULL || page->kind != CAL_PAGE_SLOTS ||
-        atomic_load_explicit(&cal__hooks_lean_up_to, memory_order_acquire) == 0)
+        atomic_load_explicit(&cal__hooks_lean.most, memory_order_acquire) == 0)
         return false;
     struct cal__slots *slots = cal__page_slots(page);
     uint32_t slot = slots == NULL ? CAL_SLOT_ANY : cal__slots_index(slots, block);

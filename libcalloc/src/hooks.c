@@ -19,7 +19,8 @@ static const struct cal_hooks *_Atomic registered[CAL_HOOKS_MAX];
 static const struct cal_hooks *source_owner;
 static const struct cal_hooks *slots_owner;
 static _Atomic bool observed;
-_Atomic size_t cal__hooks_lean_above, cal__hooks_lean_up_to;
+
+struct cal__hooks_lean cal__hooks_lean;
 
 /* The family, bound by the dynamic linker before the first allocation if it is loaded at all. */
 extern const struct cal_hooks cal_addon_secure __attribute__((weak));
@@ -129,13 +130,9 @@ static bool is_vacant(const struct cal_hooks *hooks, const void *role,
 static int insert(const struct cal_hooks *hooks)
 {
     int place = -1;
-    for (int i = CAL_HOOKS_MAX; i-- > 0;) {
-        const struct cal_hooks *other = atomic_load_explicit(&registered[i], memory_order_relaxed);
-        if (other == hooks)
-            return -EEXIST;
-        if (other == NULL)
+    for (int i = CAL_HOOKS_MAX; i-- > 0;)
+        if (atomic_load_explicit(&registered[i], memory_order_relaxed) == NULL)
             place = i;
-    }
     if (place < 0) {
         refuse(hooks, "eight add-ons are registered already, the first is",
                atomic_load_explicit(&registered[0], memory_order_relaxed)->name);
@@ -181,10 +178,10 @@ static void update_lean(void)
     bool alone = role != NULL && role->allocated != NULL && role->freeing != NULL &&
                  !cal__hooks_observed() && cal__annotating == CAL_ANNOTATE_NONE;
     /* A request for nothing comes as one for a byte. */
-    size_t asked = cal__owner_claims() ? cal__max(cal__owner_largest(), 1) : 0;
-    atomic_store_explicit(&cal__hooks_lean_above, asked, memory_order_relaxed);
-    atomic_store_explicit(&cal__hooks_lean_up_to, alone ? CAL_SLAB_MAX - role->extra : 0,
-                          memory_order_release);
+    size_t claimed = cal__owner_claims() ? cal__max(cal__owner_largest(), 1) : 0;
+    size_t most = alone ? CAL_SLAB_MAX - role->extra : 0;
+    atomic_store_explicit(&cal__hooks_lean.claimed, claimed, memory_order_relaxed);
+    atomic_store_explicit(&cal__hooks_lean.most, most, memory_order_release);
 }
 
 static void update_mode(const struct cal_hooks *hooks)
@@ -197,18 +194,15 @@ static void update_mode(const struct cal_hooks *hooks)
     cal__thread_set_direct(direct, slots);
 }
 
-/* HOOKS has passed check(). */
+/* HOOKS has passed check(). Under the lock, so that of two threads only one starts it. */
 static int add(const struct cal_hooks *hooks)
 {
-    if (is_registered(hooks))
-        return -EEXIST;
-    int result = start(hooks);
+    cal__lock_acquire(&lock);
+    int result = is_registered(hooks) ? -EEXIST : start(hooks);
     if (result == 0)
         result = check_roles(hooks);
-    if (result != 0)
-        return result;
-    cal__lock_acquire(&lock);
-    result = insert(hooks);
+    if (result == 0)
+        result = insert(hooks);
     if (result == 0)
         update_mode(hooks);
     cal__lock_release(&lock);
@@ -259,8 +253,8 @@ static bool takes_options(const char *name, size_t length)
 {
     for (unsigned i = 0; i < FAMILY; i++) {
         const struct cal_hooks *hooks = family(i);
-        if (hooks != NULL && ROLE(hooks, option) != NULL && strlen(hooks->name) == length &&
-            memcmp(hooks->name, name, length) == 0)
+        if (hooks != NULL && ROLE(hooks, option) != NULL && hooks->name != NULL &&
+            strlen(hooks->name) == length && memcmp(hooks->name, name, length) == 0)
             return true;
     }
     return false;

@@ -17,18 +17,22 @@
          ? (role)->field                                                                  \
          : NULL)
 
-/* Registers the family's add-ons that were loaded with the process. */
-void cal__hooks_start(void);
-
-/* Requests of more bytes than the first and up to the second are nobody's business but that of the role
- * slots, which has both an allocated() and a freeing(). None are while the second is 0. */
-extern _Atomic size_t cal__hooks_lean_above, cal__hooks_lean_up_to;
+/* Requests in which nobody but the role slots has a say go a short way (hooked.c): those for more than
+ * `claimed` bytes and for no more than `most`, which is 0 where an observer or a tool has a say. */
+struct cal__hooks_lean {
+    _Atomic size_t claimed;
+    _Atomic size_t most;
+};
+extern struct cal__hooks_lean cal__hooks_lean __attribute__((visibility("hidden")));
 
 CAL_INLINE bool cal__hooks_is_lean(size_t size)
 {
-    return size <= atomic_load_explicit(&cal__hooks_lean_up_to, memory_order_acquire) &&
-           size > atomic_load_explicit(&cal__hooks_lean_above, memory_order_relaxed);
+    return size <= atomic_load_explicit(&cal__hooks_lean.most, memory_order_acquire) &&
+           size > atomic_load_explicit(&cal__hooks_lean.claimed, memory_order_relaxed);
 }
+
+/* Registers the family's add-ons that were loaded with the process. */
+void cal__hooks_start(void);
 
 /* Observers. */
 void cal__hooks_allocated(void *block, size_t requested, size_t usable);

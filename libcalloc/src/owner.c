@@ -46,13 +46,17 @@ void cal__owner_add(const struct cal_owner *owner)
 void cal__owner_remove(const struct cal_owner *owner)
 {
     bool found = false;
+    size_t largest = 0;
     for (unsigned place = 0; place < CAL_HOOKS_MAX; place++) {
         found |= atomic_load_explicit(&asked[place], memory_order_relaxed) == owner;
         if (found)
             atomic_store_explicit(&asked[place],
                                   atomic_load_explicit(&asked[place + 1], memory_order_relaxed),
                                   memory_order_release);
+        const struct cal_owner *left = atomic_load_explicit(&asked[place], memory_order_relaxed);
+        largest = left == NULL ? largest : cal__max(largest, claims_of(left));
     }
+    atomic_store_explicit(&claims, largest, memory_order_relaxed);
 }
 
 bool cal__owner_claims(void)

@@ -20,6 +20,9 @@ static _Atomic bool playing;
 static struct cal__lock lock;
 static struct cal__slots *unused[SHELVES];
 
+/* Granules of the longest range of a large block so far. */
+static _Atomic size_t longest;
+
 const struct cal_slots *cal__slots_role(void)
 {
     return atomic_load_explicit(&playing, memory_order_acquire) ? &played : NULL;
@@ -146,12 +149,13 @@ static uint32_t least_choice(const struct cal__slots *slots)
     return size <= 256 ? 16 : size <= 1024 ? 8 : size <= 16384 ? 4 : 2;
 }
 
-/* The next slots of the slab are at hand, one at least if there is one that the role does not withhold: a
- * kernel page of them, and enough for a choice. */
+/* The next slots of the slab are at hand, one more at least if there is one that the role does not withhold:
+ * a kernel page of them, and enough for a choice. */
 static void extend(struct cal__slots *slots)
 {
     uint32_t step = (uint32_t)cal__max(CAL_OS_PAGE / slots->slab.block_size, least_choice(slots));
-    while (slots->at_hand == 0 && slots->reach < slots->slab.slots) {
+    for (uint32_t before = slots->at_hand;
+         slots->at_hand == before && slots->reach < slots->slab.slots;) {
         uint32_t end = (uint32_t)cal__min(slots->reach + step, slots->slab.slots);
         for (uint32_t slot = slots->reach; slot < end; slot++) {
             if (cal__slots_entry(slots, slot) == CAL_SLOT_WITHHELD)
@@ -163,20 +167,34 @@ static void extend(struct cal__slots *slots)
     }
 }
 
-/* Nothing is at hand, but not all is used: what rests has had its time when it is a part of what is
+/* What rests is at hand, all but what was freed last. */
+static void end_rest(struct cal__slots *slots)
+{
+    uint64_t last = (uint64_t)1 << slots->last_freed % 64;
+    bool held = slots->rest > 1 && (slots->resting[slots->last_freed / 64] & last) != 0;
+    for (size_t i = 0; i < words_of(slots->slab.slots); i++) {
+        slots->slab.free_slots[i] |= slots->resting[i];
+        slots->resting[i] = 0;
+    }
+    slots->at_hand += slots->rest - held;
+    slots->rest = held;
+    if (held) {
+        slots->slab.free_slots[slots->last_freed / 64] &= ~last;
+        slots->resting[slots->last_freed / 64] = last;
+    }
+}
+
+/* Little is at hand, but not all is used: what rests has had its time when it is a part of what is
  * there, or nothing else is left. */
 static void replenish(struct cal__slots *slots)
 {
-    slots->first_word = 0;
     if (slots->rest < cal__max(least_choice(slots), slots->reach / 4))
         extend(slots);
-    if (slots->at_hand != 0)
-        return;
-    size_t bytes = words_of(slots->slab.slots) * sizeof(uint64_t);
-    memcpy(slots->slab.free_slots, slots->resting, bytes);
-    memset(slots->resting, 0, bytes);
-    slots->at_hand = slots->rest;
-    slots->rest = 0;
+    else
+        end_rest(slots);
+    if (slots->at_hand == 0)
+        end_rest(slots);
+    slots->first_word = 0;
 }
 
 bool cal__slots_open(struct cal__page *page)
@@ -193,6 +211,7 @@ bool cal__slots_open(struct cal__page *page)
     }
     memset(slots->slab.free_slots, 0, words_of(page->capacity) * sizeof(uint64_t));
     slots->factor = page->factor;
+    slots->few = least_choice(slots) / 2 - 1;
     page->capacity = (uint16_t)usable;
     page->size = 1;
     /* Any of it may be used next. */
@@ -226,17 +245,18 @@ static uint32_t first_free(struct cal__slots *slots)
            (uint32_t)__builtin_ctzll(slots->slab.free_slots[slots->first_word]);
 }
 
-/* There is a free slot in some word. */
+/* There is a free slot in some word, none beyond the reach. */
 static CAL_NOINLINE void choose_word(struct cal__slots *slots)
 {
-    uint32_t words = (uint32_t)words_of(slots->slab.slots);
+    uint32_t words = (uint32_t)words_of(slots->reach);
     uint32_t word = (uint32_t)(played.random() >> 32) % words;
     while (slots->slab.free_slots[word] == 0)
         word = word + 1 == words ? 0 : word + 1;
     slots->word = word;
 }
 
-/* Six random bits turn the word; the lowest bit that is set then is the choice. */
+/* Six random bits turn the part of the word that has free slots; the lowest bit that is set then is the
+ * choice. */
 static uint32_t random_free(struct cal__slots *slots)
 {
     if (CAL_UNLIKELY(slots->slab.free_slots[slots->word] == 0))
@@ -245,10 +265,12 @@ static uint32_t random_free(struct cal__slots *slots)
         slots->choices = played.random();
         slots->choices_left = 10;
     }
-    unsigned turn = (unsigned)slots->choices & 63;
+    uint64_t word = slots->slab.free_slots[slots->word];
+    unsigned lowest = (unsigned)__builtin_ctzll(word);
+    unsigned length = 64 - (unsigned)__builtin_clzll(word) - lowest;
+    unsigned turn = lowest + ((unsigned)slots->choices & 63) * length / 64;
     slots->choices >>= 6;
     slots->choices_left--;
-    uint64_t word = slots->slab.free_slots[slots->word];
     word = word >> turn | word << ((64 - turn) & 63);
     return slots->word * 64 + (((unsigned)__builtin_ctzll(word) + turn) & 63);
 }
@@ -275,10 +297,10 @@ static void withdraw(struct cal__slots *slots, uint32_t slot, unsigned entry)
                               memory_order_relaxed);
 }
 
-/* False when all slots are used. */
+/* False when all slots are used. The last one at hand would be no choice, so there are to be some more. */
 static bool have_at_hand(struct cal__page *page, struct cal__slots *slots)
 {
-    if (CAL_LIKELY(slots->at_hand != 0))
+    if (CAL_LIKELY(slots->at_hand > slots->few))
         return true;
     /* What others have freed comes before memory that was never used. */
     cal__remote_collect(page, 0);
@@ -309,6 +331,7 @@ void cal__slots_put(struct cal__slots *slots, uint32_t slot)
 {
     set_entry(slots, slot, CAL_SLOT_FREED);
     slots->resting[slot / 64] |= (uint64_t)1 << slot % 64;
+    slots->last_freed = slot;
     slots->rest++;
 }
 
@@ -347,6 +370,15 @@ static bool round_guard(struct cal_guard *guard)
     return true;
 }
 
+static void raise_longest(size_t granules)
+{
+    size_t before = atomic_load_explicit(&longest, memory_order_relaxed);
+    while (granules > before &&
+           !atomic_compare_exchange_weak_explicit(&longest, &before, granules, memory_order_relaxed,
+                                                  memory_order_relaxed))
+        ;
+}
+
 static bool open_large(struct cal__page *page, size_t offset, size_t after)
 {
     size_t reach = (offset >> CAL_GRANULE_SHIFT) + 1;
@@ -365,6 +397,7 @@ static bool open_large(struct cal__page *page, size_t offset, size_t after)
     /* So that offset 0 is a start and no other. */
     slots->factor = 1;
     set_entry(slots, 0, CAL_SLOT_LIVE);
+    raise_longest(cal__page_granules(page));
     cal__large_begin(page, slots->slab.block_size);
     atomic_store_explicit(&page->slots, slots, memory_order_release);
     if (reach > 1)
@@ -471,10 +504,24 @@ void cal__slots_unlock(bool in_child)
 
 /* What the add-on asks. */
 
+/* The map knows a large block up to its start only: the next below that is in the map. Of a live block
+ * nothing lies in between. */
+static CAL_NOINLINE struct cal__page *page_below(uint64_t granule)
+{
+    size_t most = atomic_load_explicit(&longest, memory_order_relaxed);
+    struct cal__page *page = NULL;
+    for (size_t i = 1; page == NULL && i < most && i < granule; i++)
+        page = cal__map_find(granule - i);
+    return page;
+}
+
 /* The slot that ADDRESS lies in, whatever it is; NULL for none. */
 static struct cal__slots *slot_around(const void *address, uint32_t *slot)
 {
-    struct cal__page *page = cal__map_find(cal__granule_of(address));
+    uint64_t granule = cal__granule_of(address);
+    struct cal__page *page = cal__map_find(granule);
+    if (CAL_UNLIKELY(page == NULL))
+        page = page_below(granule);
     struct cal__slots *slots = page == NULL ? NULL : cal__slots_of(page);
     if (slots == NULL || (const char *)address < (const char *)slots->slab.first)
         return NULL;

@@ -41,7 +41,9 @@ struct cal__slots {
     unsigned shelf;      /* where it waits for its next use */
     uint32_t first_word; /* of free_slots: those before it are zero */
     uint32_t at_hand;    /* bits in free_slots */
+    uint32_t few;        /* when there are no more at hand, others are let in */
     uint32_t rest;       /* bits in `resting` */
+    uint32_t last_freed; /* the slot that rests longest, if it rests */
     uint32_t reach;      /* slots from the first on that were at hand ever */
     uint32_t word;       /* of free_slots: where random choices are made */
     uint64_t choices;    /* random bits, to be used from the lowest */

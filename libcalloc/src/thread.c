@@ -43,10 +43,11 @@ static CAL_COLD void start(void)
     cal__lock_acquire(&start_lock);
     if (!atomic_load_explicit(&started, memory_order_relaxed)) {
         cal__options_initialize();
-        /* What add-ons change depends on whether there is a tool. */
-        if (cal__annotate_start())
-            cal__thread_set_direct(true, false);
+        /* Before the add-ons, which have less of a say where a tool has one. */
+        bool annotating = cal__annotate_start();
         cal__hooks_start();
+        if (annotating)
+            cal__thread_set_direct(true, false);
         have_end_key = pthread_key_create(&end_key, thread_end) == 0;
         pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
         atomic_store_explicit(&started, true, memory_order_release);

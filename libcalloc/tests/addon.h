@@ -7,6 +7,8 @@
 struct addon_counts {
     void *first_block;
     size_t allocated, freed, resized;
+    char options[100]; /* as they came, each with a semicolon behind it, and then "start;" */
+    size_t early;      /* allocations seen before the start */
 };
 
 struct addon_counts addon_counts(void);

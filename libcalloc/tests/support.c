@@ -129,7 +129,7 @@ size_t charged_for(size_t size)
 
 size_t request_for(size_t size)
 {
-    return TEST_SLOTS && !test_is_slow() ? size : size - 16;
+    return TEST_SLOTS && !RUNNING_ON_VALGRIND ? size : size - 16;
 }
 
 void *test_shared_memory(size_t size)

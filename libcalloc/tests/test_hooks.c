@@ -399,6 +399,141 @@ static void incomplete_roles_are_refused(void **state)
                    "libcalloc: add-on 'counting' refused: its source lacks a function\n");
 }
 
+/* Options, and the start. */
+
+static char told[200];
+static int start_result;
+
+static void note(const char *text, size_t length)
+{
+    size_t used = strlen(told);
+    require(used + length + 2 < sizeof told);
+    memcpy(told + used, text, length);
+    told[used + length] = ';';
+}
+
+static void noting_option(const char *item, size_t length)
+{
+    note(item, length);
+}
+
+static struct cal_hooks noting;
+
+/* The roles may be filled in as late as here. */
+static int noting_start(void)
+{
+    note("start", 5);
+    noting.observer = &counter;
+    return start_result;
+}
+
+static void make_noting(const char *items)
+{
+    require(setenv("CALLOC_OPTIONS", items, 1) == 0);
+    noting = (struct cal_hooks){.size = sizeof noting,
+                                .version = CAL_HOOKS_VERSION,
+                                .name = "late",
+                                .component_version = "1",
+                                .option = noting_option,
+                                .start = noting_start};
+    allocated = 0;
+}
+
+static void register_with_options(void)
+{
+    make_noting(
+        ",late.a=1,purge_delay=5,late.b,other.a=2,lat.c=3,later.d=4,late=5,late.a=6=7,late.");
+    require(cal_hooks_register(&noting) == 0);
+    require(strcmp(told, "a=1;b;a=6=7;;start;") == 0);
+    free(malloc(10));
+    require(allocated == 1);
+    require(cal_hooks_register(&noting) == -EEXIST);
+    require(strcmp(told, "a=1;b;a=6=7;;start;") == 0);
+    require(cal_hooks_unregister(&noting) == 0);
+    /* Anew. */
+    require(setenv("CALLOC_OPTIONS", "late.z", 1) == 0);
+    require(cal_hooks_register(&noting) == 0);
+    require(strcmp(told, "a=1;b;a=6=7;;start;z;start;") == 0);
+}
+
+static void register_shorter(void)
+{
+    make_noting("late.a=1");
+    noting.size = offsetof(struct cal_hooks, start);
+    require(cal_hooks_register(&noting) == 0);
+    require(strcmp(told, "a=1;") == 0);
+    require(cal_hooks_unregister(&noting) == 0);
+    noting.size = offsetof(struct cal_hooks, option);
+    require(cal_hooks_register(&noting) == 0);
+    require(strcmp(told, "a=1;") == 0);
+}
+
+static void options_come_before_the_start_and_that_before_the_roles(void **state)
+{
+    char text[1000];
+    run_in_child(register_with_options, text, sizeof text);
+    assert_string_equal(text, "");
+    run_in_child(register_shorter, text, sizeof text);
+    assert_string_equal(text, "");
+}
+
+static void start_in_vain(void)
+{
+    make_noting("late.a=1");
+    noting.source = (const void *)told; /* is not looked at */
+    require(cal_hooks_register(&noting) == start_result);
+    require(strcmp(told, "a=1;start;") == 0);
+    free(malloc(10));
+    require(allocated == 0);
+    require(cal_hooks_unregister(&noting) == -ENOENT);
+    noting.source = NULL;
+    start_result = 0;
+    require(cal_hooks_register(&noting) == 0);
+}
+
+static void an_add_on_may_not_start(void **state)
+{
+    char text[1000];
+    start_result = -ECANCELED;
+    run_in_child(start_in_vain, text, sizeof text);
+    assert_string_equal(text, "");
+    start_result = -EIO;
+    run_in_child(start_in_vain, text, sizeof text);
+    assert_string_equal(text, "libcalloc: add-on 'late' refused: it cannot start\n");
+    start_result = 0;
+}
+
+static void *register_noting(void *results)
+{
+    int result = cal_hooks_register(&noting);
+    require(result == 0 || result == -EEXIST);
+    ((_Atomic int *)results)[result == 0]++;
+    return NULL;
+}
+
+static void register_in_threads(void)
+{
+    enum { THREADS = 8 };
+    pthread_t threads[THREADS];
+    _Atomic int results[2] = {0, 0};
+    make_noting("late.a=1");
+    for (size_t i = 0; i < THREADS; i++)
+        start_thread(&threads[i], register_noting, (void *)results);
+    for (size_t i = 0; i < THREADS; i++)
+        join_thread(threads[i]);
+    require(results[0] == THREADS - 1 && results[1] == 1);
+    require(strcmp(told, "a=1;start;") == 0);
+}
+
+static void of_many_threads_one_starts_it(void **state)
+{
+    char text[1000];
+    for (int round = 0; round < 10; round++) {
+        run_in_child(register_in_threads, text, sizeof text);
+        assert_string_equal(text, "");
+    }
+}
+
 static void a_table_is_registered_once(void **state)
 {
     assert_int_equal(cal_hooks_register(&counting), 0);
@@ -454,6 +589,9 @@ int main(void)
         cmocka_unit_test(malformed_tables_are_refused),
         cmocka_unit_test(other_versions_are_refused),
         cmocka_unit_test(incomplete_roles_are_refused),
+        cmocka_unit_test(options_come_before_the_start_and_that_before_the_roles),
+        cmocka_unit_test(an_add_on_may_not_start),
+        cmocka_unit_test(of_many_threads_one_starts_it),
         cmocka_unit_test(a_table_is_registered_once),
         cmocka_unit_test(eight_tables_are_the_most),
     };

@@ -685,6 +685,60 @@ static void a_reservation_costs_nothing(void **state)
     assert_true(now.os_memory_mapped < before.os_memory_mapped + ((size_t)64 << 20));
 }
 
+/* An owner that says up to which size it wants to be asked. */
+
+static _Atomic size_t limited_asked, limited_largest;
+
+static void *limited_claim(const struct cal_call *call)
+{
+    limited_asked++;
+    limited_largest = call->bytes > limited_largest ? call->bytes : limited_largest;
+    return NULL;
+}
+
+static void ask_for_sizes(size_t questions, size_t largest)
+{
+    limited_asked = limited_largest = 0;
+    for (size_t size = 0; size < 3000; size++)
+        free(size % 2 == 0 ? malloc(size) : calloc(size, 1));
+    free(malloc(131072));
+    free(malloc(5000000));
+    assert_int_equal(limited_asked, questions);
+    assert_int_equal(limited_largest, largest);
+}
+
+static void only_requests_of_a_size_are_asked_for(void **state)
+{
+    static struct cal_owner small, any;
+    static struct cal_hooks small_hooks, any_hooks;
+    small = any = owner;
+    small.claim = any.claim = limited_claim;
+    small.claims = 100;
+    small_hooks = any_hooks = hooks;
+    small_hooks.lifecycle = any_hooks.lifecycle = NULL;
+    small_hooks.owner = &small;
+    any_hooks.owner = &any;
+    assert_int_equal(cal_hooks_register(&small_hooks), 0);
+    ask_for_sizes(101, 100);
+    assert_int_equal(cal_hooks_register(&any_hooks), 0);
+    ask_for_sizes(101 + 3002, 5000000);
+    assert_int_equal(cal_hooks_unregister(&any_hooks), 0);
+    ask_for_sizes(101, 100);
+    assert_int_equal(cal_hooks_unregister(&small_hooks), 0);
+    ask_for_sizes(0, 0);
+    /* One of an age that did not know the limit is asked for all. */
+    small.size = offsetof(struct cal_owner, claims);
+    assert_int_equal(cal_hooks_register(&small_hooks), 0);
+    ask_for_sizes(3002, 5000000);
+    assert_int_equal(cal_hooks_unregister(&small_hooks), 0);
+    /* The smallest limit: requests for a byte, and for none. */
+    small.size = sizeof small;
+    small.claims = 1;
+    assert_int_equal(cal_hooks_register(&small_hooks), 0);
+    ask_for_sizes(2, 1);
+    assert_int_equal(cal_hooks_unregister(&small_hooks), 0);
+}
+
 #define claiming(function) cmocka_unit_test_setup_teardown(function, start_claiming, stop_claiming)
 
 int main(void)
@@ -695,6 +749,7 @@ int main(void)
         cmocka_unit_test(ranges_are_zeroed_and_aligned),
         cmocka_unit_test(impossible_ranges_are_refused),
         cmocka_unit_test(a_reservation_costs_nothing),
+        cmocka_unit_test(only_requests_of_a_size_are_asked_for),
         claiming(every_tenth_request_is_claimed),
         claiming(all_of_a_size_are_claimed),
         claiming(the_owner_knows_what_is_asked),

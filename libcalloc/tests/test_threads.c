@@ -285,6 +285,10 @@ static void thread_local_destructors_may_allocate(void **state)
         join_thread(thread);
     }
     assert_true(destructions >= 3 * 50);
+    /* How many pages of a class there are at a time is chance where blocks are kept and slots chosen at
+     * random, and each has a record; the most of all classes are there after some hundred threads. If each
+     * thread left the smallest piece of metadata behind, it would be twice as much. */
+    size_t records = TEST_SLOTS ? (size_t)32 << 10 : 0;
     struct cal_statistics before = statistics();
     for (size_t i = 0; i < test_repeat(500); i++) {
         start_thread(&thread, set_keys, NULL);
@@ -294,7 +298,7 @@ static void thread_local_destructors_may_allocate(void **state)
     assert_int_equal(after.active_allocations, before.active_allocations);
     /* Less when a purge delay ended meanwhile. */
     assert_true(after.os_memory_mapped <= before.os_memory_mapped);
-    assert_int_equal(after.metadata_bytes, before.metadata_bytes);
+    assert_in_range(after.metadata_bytes, before.metadata_bytes, before.metadata_bytes + records);
     for (int i = 0; i < 3; i++)
         pthread_key_delete(keys[i]);
 }

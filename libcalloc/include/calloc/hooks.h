@@ -117,10 +117,9 @@ struct cal_slab {
     size_t room;    /* bytes of a slot that are there for the request and what the role adds; less
                         * than block_size while a tool (memcheck, AddressSanitizer) is told of blocks */
     uint32_t slots; /* 1: a block by itself */
-    bool
-        fresh; /* the range reads as zeros, and costs no memory yet; as it was when the slab was opened */
-    /* Bit i % 64 of word i / 64: slot i is free, and can be handed out next. For open() and choose()
-     * only. */
+    bool fresh;     /* when the slab was opened its memory read as zeros, untouched */
+    /* Bit i % 64 of word i / 64: slot i is free, and can be handed out next. For open(), where all bits are
+     * set, and choose() only. */
     uint64_t *free_slots;
     void *state; /* `state_bytes` of the role's own, zeroed when the slab is opened */
 };
@@ -161,7 +160,8 @@ struct cal_slots {
     size_t (*state_bytes)(uint32_t slots);
 
     /* Bytes that a block of a slab needs behind those that are asked for, for a canary for example; up to
-     * 4096. A block by itself gets none. */
+     * 4096. A block by itself gets none, unless it is one only because of them. Not to change after the
+     * registration. */
     size_t extra;
 
     /* Guard space for a block by itself. `guard` is all zeros before. May run with locks held. */
@@ -176,19 +176,22 @@ struct cal_slots {
      * locks held. */
     void (*close)(struct cal_slab *slab);
 
-    /* 64 random bits. Where there is this function and no choose(), the slots that are handed out are
-     * random ones: one of those that are free in the same word of `free_slots` as the last, or of a random
-     * word when it is used up, and of those the next from a random one on. May run with locks held. */
+    /* 64 random bits, for about ten slots; asked for again and again. Where there is this function and no
+     * choose(), the slots that are handed out are random ones of `free_slots`: in the same word as the last,
+     * or in a random one, or the next that has any, when that is used up; there the next from a random
+     * place between the first and the last on. In several threads at a time. May run with locks held. */
     uint64_t (*random)(void);
 
-    /* Which of the slots in `free_slots` is handed out; NULL or CAL_SLOT_ANY: the first. There is at
-     * least one. Slots that were freed come there when those of before are used up, so no block is used
-     * again at once. For one slab it never runs in two threads at a time. May run with locks held. */
+    /* Which of the slots in `free_slots` is handed out. CAL_SLOT_ANY, or one that is not free: the first.
+     * NULL: a random one where there is random(), else the first. There is at least one. Slots that were
+     * freed come there only when those at hand are used up, so no block is used again at once, unless it is
+     * the only free one. For one slab it never runs in two threads at a time. May run with locks held. */
     uint32_t (*choose)(struct cal_slab *slab);
 
     /* A slot was handed out for `call`. The `bytes` at `block` belong to the program once this
-     * returns. All other bytes up to `room` are the role's. True: the `bytes` read as zeros; false: if
-     * `zero`, the core makes them so. */
+     * returns. All other bytes up to `room` are the role's. True: the `bytes` read as zeros, and the core
+     * does not write to them; false: it is not known, and if `zero` is set the core makes them so where it
+     * does not know that they are. So where `zero` is set the role writes nothing but zeros to them. */
     bool (*allocated)(struct cal_slab *slab, uint32_t slot, void *block,
                       const struct cal_call *call);
 
@@ -199,7 +202,7 @@ struct cal_slots {
     /* Bytes that the program may use of a live block, at least as many as it asked for; NULL: `room`. */
     size_t (*usable)(struct cal_slab *slab, uint32_t slot, const void *block);
 
-    /* May the block serve `bytes` where it is? They fit into `room` with what extra() says. True: it
+    /* May the block serve `bytes` where it is? They fit into `room` with `extra`. True: it
      * does from now on. NULL: never, so every realloc moves. */
     bool (*resize)(struct cal_slab *slab, uint32_t slot, void *block, const struct cal_call *call);
 
@@ -257,8 +260,8 @@ struct cal_owner {
     bool (*walk)(void *state, bool (*visit)(void *block, size_t usable, void *argument),
                  void *argument);
 
-    /* The largest request that claim() is asked for, as it is when the owner is registered; requests for
-     * more are spared the question. 0: any. */
+    /* The largest request in bytes that claim() is asked for; those for more are spared the question.
+     * 0: any. Not to change while the owner is registered. */
     size_t claims;
 };
 
@@ -275,13 +278,15 @@ struct cal_hooks {
 
     /* For an item "NAME.option=value" of CALLOC_OPTIONS that begins with `name` of this table and a dot:
      * `item` starts after the dot and is not ended by '\0'. Called before any other function of the
-     * table, when it is registered, once for each item, in their order; never in a process that runs
-     * with more rights than its user. What the add-on cannot use it says itself. */
+     * table, each time it is registered, once for each item, in their order; never in a process that runs
+     * with more rights than its user. What the add-on cannot use it says itself. The core says a line, at
+     * the first allocation, of items whose name is not that of a table of this family with this function. */
     void (*option)(const char *item, size_t length);
 
-    /* Called when the table is registered, after the options and before all else of it is looked at: the
-     * roles may be filled in here. 0; or a negative errno, and the table is not registered:
-     * -ECANCELED without a word, anything else with a line. */
+    /* Called when the table is registered, after the options and before the roles are looked at, which may
+     * be filled in here. Not called for a table that is registered already. 0; or a negative errno, and
+     * the table is not registered: -ECANCELED without a word, anything else with a line. Neither this nor
+     * option() may register or take out a table. */
     int (*start)(void);
 };
 
@@ -290,8 +295,9 @@ struct cal_hooks {
  * another running thread does once it has used up the free blocks it holds at hand.
  * 0; -EINVAL: the table is malformed, of another version, or asks for a role the core does not
  * know; -EEXIST: it is registered already; -EBUSY: another add-on has the exclusive role;
- * -ENOSPC: eight are registered; or what its start() answered. A refusal of a table that has a name, but -EEXIST,
- * prints one line with that name and, where there is one, the name of the add-on in the way. Thread-safe; not to be called from a hook. */
+ * -ENOSPC: eight are registered; or what its start() answered. A refusal of a table that has a name prints
+ * one line with that name and, where there is one, the name of the add-on in the way; -EEXIST and the
+ * -ECANCELED of start() print none. Thread-safe; not to be called from a hook. */
 int cal_hooks_register(const struct cal_hooks *hooks);
 
 /* Takes a table out again. 0; -ENOENT: it is not registered; -EBUSY: it plays the role source or
@@ -304,8 +310,9 @@ const struct cal_source *cal_source_system(void);
 
 /* For the role slots, from any thread and from those of its functions that may. */
 
-/* The slab of the block that is live or kept and that `address` lies in, and its slot; NULL for any other
- * address. `slot` may be NULL. */
+/* The slab of the block that is live or kept and that `address` lies in, at its start or anywhere up to
+ * the next slot, and the number of its slot; NULL for any other address, guard space among them, and then
+ * `*slot` says nothing. `slot` may be NULL. */
 struct cal_slab *cal_slot_find(const void *address, uint32_t *slot);
 
 /* Lets go of a slot that freeing() kept. 0, or -EINVAL when it is not kept. */
@@ -356,7 +363,7 @@ bool cal_walk_regions(bool (*visit)(const struct cal_region *region, void *argum
 bool cal_walk_blocks(bool (*visit)(void *block, size_t usable, void *argument), void *argument);
 
 /* For the role slots: calls `visit` for each open slab, those of a single block too, under the same
- * conditions. */
+ * conditions. Slots may be handed out and freed meanwhile by other threads. False only when `visit` was. */
 bool cal_walk_slabs(bool (*visit)(struct cal_slab *slab, void *argument), void *argument);
 
 #ifdef __cplusplus
