@@ -21,9 +21,16 @@ CAL_EXPORT void cal_secure_wipe(void *memory, size_t size)
 
 CAL_EXPORT enum cal_secure_level cal_secure_level(void)
 {
-    if (!cal__hardened.active)
+    if (!cal__hardened.active || cal__hardened.shadowed)
         return CAL_SECURE_OFF;
     return (enum cal_secure_level)(cal__hardened.settings.level + CAL_SECURE_LIGHT);
+}
+
+static size_t size_from(const struct cal_slab *slab, uint32_t slot, const char *pointer)
+{
+    size_t requested = cal__slab_requested(slab, slot);
+    size_t offset = (size_t)(pointer - (const char *)slab->first) - slot * slab->block_size;
+    return requested == SIZE_MAX || offset >= requested ? 0 : requested - offset;
 }
 
 CAL_EXPORT size_t cal_secure_object_size(const void *pointer)
@@ -36,12 +43,7 @@ CAL_EXPORT size_t cal_secure_object_size(const void *pointer)
                    : own.requested - (size_t)((const char *)pointer - (const char *)own.block);
     uint32_t slot;
     const struct cal_slab *slab = cal_slot_find(pointer, &slot);
-    if (slab == NULL)
-        return SIZE_MAX;
-    size_t requested = cal__slab_requested(slab, slot);
-    size_t offset =
-        (size_t)((const char *)pointer - (const char *)slab->first) - slot * slab->block_size;
-    return requested == SIZE_MAX || offset >= requested ? 0 : requested - offset;
+    return slab == NULL ? SIZE_MAX : size_from(slab, slot, pointer);
 }
 
 CAL_EXPORT int cal_secure_validate(void)

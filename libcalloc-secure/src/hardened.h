@@ -14,6 +14,7 @@ struct cal__hardened_state {
     /* Free memory reads as zeros: all that was ever freed was made so. */
     bool clean;
     const char *own_malloc; /* the file whose malloc the program uses instead of ours, or NULL */
+    bool shadowed;          /* and that is libc's: the core was loaded behind it */
 };
 
 enum { CAL_HARDENED_PAGE = 4096 };

@@ -8,12 +8,18 @@
 #include "canary.h"
 #include "guard.h"
 #include "hardened.h"
+#include "kind.h"
 #include "latch.h"
 #include "report.h"
 
+/* A validation looks at blocks that other threads hold. It may only do so from LIVE to LOOKED and back: before,
+ * there is no canary yet, and who frees or resizes a block waits until nobody looks. */
+enum stage { EMPTY, LIVE, LOOKED };
+
 struct state {
+    _Atomic unsigned stage;
     size_t requested;
-    unsigned kind; /* as slab.c has it */
+    enum cal__kind kind;
     enum cal__guard before, after;
     enum cal__guard whole; /* while it waits */
     bool fresh;
@@ -36,8 +42,24 @@ size_t cal__large_state_bytes(void)
 
 size_t cal__large_requested(const struct cal_slab *slab)
 {
-    const struct state *state = slab->state;
-    return state->requested;
+    struct state *state = slab->state;
+    return atomic_load_explicit(&state->stage, memory_order_acquire) == EMPTY ? SIZE_MAX
+                                                                              : state->requested;
+}
+
+static void begin_life(struct state *state)
+{
+    atomic_store_explicit(&state->stage, LIVE, memory_order_release);
+}
+
+/* A look is short. Nobody may look while a process forks: walks hold locks that fork takes. */
+static void end_life(struct state *state)
+{
+    unsigned expected = LIVE;
+    while (!atomic_compare_exchange_weak_explicit(&state->stage, &expected, EMPTY,
+                                                  memory_order_acquire, memory_order_relaxed) &&
+           expected != EMPTY)
+        expected = LIVE;
 }
 
 size_t cal__large_waiting(void)
@@ -178,16 +200,17 @@ bool cal__large_allocated(struct cal_slab *slab, void *block, const struct cal_c
 {
     struct state *state = slab->state;
     state->requested = call->bytes;
-    state->kind = call->kind == CAL_CALL_NEW ? 1 : call->kind == CAL_CALL_NEW_ARRAY ? 2 : 0;
+    state->kind = cal__kind_of(call);
     write_canary(slab, block, call->bytes);
+    begin_life(state);
     return state->fresh;
 }
 
 static void check_call(const struct cal_slab *slab, const struct cal_call *call)
 {
     const struct state *state = slab->state;
-    unsigned kind = call->kind == CAL_CALL_NEW ? 1 : call->kind == CAL_CALL_NEW_ARRAY ? 2 : 0;
-    if (CAL_UNLIKELY(cal__hardened.settings.kinds && kind != state->kind))
+    if (CAL_UNLIKELY(cal__hardened.settings.kinds &&
+                     cal__kinds_differ(state->kind, cal__kind_of(call))))
         report(CAL_CHECK_kind_mismatch, slab, SIZE_MAX);
     if (CAL_UNLIKELY(cal__hardened.settings.sizes && call->bytes != CAL_CALL_UNKNOWN &&
                      call->bytes != state->requested))
@@ -239,6 +262,7 @@ enum cal_slot_verdict cal__large_freeing(struct cal_slab *slab, void *block,
 {
     struct state *state = slab->state;
     const struct cal__settings *settings = &cal__hardened.settings;
+    end_life(state);
     check_call(slab, call);
     if (CAL_UNLIKELY(!canary_is_whole(slab, block, state->requested)))
         report(CAL_CHECK_overflow, slab, damage_of(slab));
@@ -258,7 +282,7 @@ enum cal_slot_verdict cal__large_freeing(struct cal_slab *slab, void *block,
     return CAL_SLOT_RELEASE;
 }
 
-bool cal__large_resize(struct cal_slab *slab, void *block, const struct cal_call *call)
+bool cal__large_fit(struct cal_slab *slab, void *block, const struct cal_call *call)
 {
     struct state *state = slab->state;
     check_call(slab, &(struct cal_call){.kind = call->kind, .bytes = CAL_CALL_UNKNOWN});
@@ -267,18 +291,27 @@ bool cal__large_resize(struct cal_slab *slab, void *block, const struct cal_call
     /* A block at the end of its pages would have its end somewhere else. */
     if (cal__hardened.settings.large_at_end && call->bytes + CAL_BLOCK_ALIGNMENT <= slab->room)
         return false;
+    end_life(state);
     size_t least = call->bytes < state->requested ? call->bytes : state->requested;
     memset((char *)block + least, 0, slab->room - least);
     state->requested = call->bytes;
     write_canary(slab, block, call->bytes);
+    begin_life(state);
     return true;
 }
 
 bool cal__large_check(const struct cal_slab *slab, struct cal__report *found)
 {
-    const struct state *state = slab->state;
-    if (state->whole != CAL_GUARD_NONE || canary_is_whole(slab, slab->first, state->requested))
+    struct state *state = slab->state;
+    unsigned expected = LIVE;
+    if (!atomic_compare_exchange_strong_explicit(&state->stage, &expected, LOOKED,
+                                                 memory_order_acquire, memory_order_relaxed))
         return true;
-    *found = report_of(CAL_CHECK_overflow, slab, damage_of(slab));
-    return false;
+    /* Byte by byte: whole words would begin with bytes that the program may be writing. */
+    size_t damage = has_canary(slab, state->requested) ? damage_of(slab) : slab->room;
+    bool whole = damage == slab->room;
+    if (!whole)
+        *found = report_of(CAL_CHECK_overflow, slab, damage);
+    atomic_store_explicit(&state->stage, LIVE, memory_order_release);
+    return whole;
 }

@@ -19,7 +19,7 @@ void cal__large_close(struct cal_slab *slab);
 bool cal__large_allocated(struct cal_slab *slab, void *block, const struct cal_call *call);
 enum cal_slot_verdict cal__large_freeing(struct cal_slab *slab, void *block,
                                          const struct cal_call *call);
-bool cal__large_resize(struct cal_slab *slab, void *block, const struct cal_call *call);
+bool cal__large_fit(struct cal_slab *slab, void *block, const struct cal_call *call);
 
 /* As those of slab.h. */
 size_t cal__large_requested(const struct cal_slab *slab);

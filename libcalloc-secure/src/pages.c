@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "canary.h"
+#include "kind.h"
 #include "latch.h"
 #include "pool.h"
 #include "trace.h"
@@ -189,7 +190,7 @@ static void *begin(struct cal__pool_range *range, struct cal__slot *slot, char *
                    const struct cal_call *call)
 {
     uint32_t index = cal__pool_index(range, slot);
-    slot->kind = (uint8_t)call->kind;
+    slot->kind = (uint8_t)cal__kind_of(call);
     atomic_store_explicit(&slot->requested, (uint32_t)call->bytes, memory_order_relaxed);
     atomic_store_explicit(&slot->offset, (uint32_t)(block - cal__pool_slot(range, index)),
                           memory_order_relaxed);
@@ -310,16 +311,11 @@ static CAL_COLD bool not_live(const struct cal__pool_range *range, const struct 
     return true;
 }
 
-static bool kinds_differ(const struct cal__slot *slot, const struct cal_call *call)
-{
-    return slot->kind != call->kind && slot->kind != CAL_CALL_NATIVE &&
-           call->kind != CAL_CALL_NATIVE && call->kind != 0;
-}
-
 static void check_call(const struct cal__pool_range *range, const struct cal__slot *slot,
                        const void *block, const struct cal_call *call)
 {
-    if (CAL_UNLIKELY(settings->kinds != 0 && kinds_differ(slot, call)))
+    if (CAL_UNLIKELY(settings->kinds != 0 &&
+                     cal__kinds_differ((enum cal__kind)slot->kind, cal__kind_of(call))))
         tell_check(CAL_CHECK_kind_mismatch, block, range, slot);
     if (CAL_UNLIKELY(settings->sizes != 0 && call->bytes != CAL_CALL_UNKNOWN &&
                      call->bytes != load(&slot->requested)))

@@ -7,6 +7,7 @@
 #include "guard.h"
 #include "hardened.h"
 #include "hold.h"
+#include "kind.h"
 #include "large.h"
 #include "report.h"
 #include "zeros.h"
@@ -80,12 +81,6 @@ CAL_INLINE void set_busy(struct cal_slab *slab, uint32_t slot, bool wide)
 {
     set_record(slab, slot, BUSY, wide);
     atomic_thread_fence(memory_order_release);
-}
-
-/* The native functions and the malloc family may be mixed. */
-CAL_INLINE unsigned kind_of(enum cal_call_kind kind)
-{
-    return kind == CAL_CALL_NEW ? 1 : kind == CAL_CALL_NEW_ARRAY ? 2 : 0;
 }
 
 CAL_INLINE unsigned shift_of(bool wide)
@@ -219,7 +214,7 @@ static void close_slab(struct cal_slab *slab)
         return;
     }
     struct state *state = slab->state;
-    if (cal__hardened.settings.validate_at_close)
+    if (cal__hardened.settings.validate_at_close && cal__hardened.settings.zero_on_free)
         for (uint32_t slot = 0; slot < slab->slots; slot++)
             if (record_of(slab, slot) == FREE &&
                 cal__zeros_length(block_of(slab, slot), slab->room) != slab->room)
@@ -286,7 +281,7 @@ CAL_INLINE bool allocated_in(struct cal_slab *slab, uint32_t slot, void *block,
     if (!untouched && CAL_UNLIKELY(!cal__zeros_all(block, looked_at)))
         report_written(slab, block);
     write_canary(slab, block, call->bytes);
-    set_live(slab, slot, kind_of(call->kind), call->bytes, wide);
+    set_live(slab, slot, cal__kind_of(call), call->bytes, wide);
     /* Without a look at them nobody knows that zeros are still there. */
     return untouched || looked_at >= call->bytes;
 }
@@ -372,7 +367,8 @@ CAL_INLINE void check_call(const struct cal_slab *slab, const void *block,
                            const struct cal_call *call, uint32_t record, bool wide)
 {
     const struct cal__settings *settings = &cal__hardened.settings;
-    if (CAL_UNLIKELY(settings->kinds && recorded_kind(record, wide) != kind_of(call->kind)))
+    if (CAL_UNLIKELY(settings->kinds &&
+                     cal__kinds_differ(recorded_kind(record, wide), cal__kind_of(call))))
         report_mismatch(slab, block, requested_in(record, wide), true);
     if (CAL_UNLIKELY(call->bytes != CAL_CALL_UNKNOWN && settings->sizes &&
                      call->bytes != requested_in(record, wide)))
@@ -398,8 +394,11 @@ CAL_INLINE enum cal_slot_verdict freeing_in(struct cal_slab *slab, uint32_t slot
     uint32_t record = record_at(slab, slot, wide);
     size_t requested = requested_in(record, wide);
     check_call(slab, block, call, record, wide);
-    if (CAL_UNLIKELY(!canary_is_whole(slab, block, requested)))
+    if (CAL_UNLIKELY(!canary_is_whole(slab, block, requested))) {
         report_overflow(slab, block, requested);
+        /* What goes on wrote anywhere in the slack. */
+        requested = slab->room;
+    }
     if (cal__hardened.settings.neighbours)
         check_neighbour(slab, slot, wide);
     set_busy(slab, slot, wide);
@@ -439,7 +438,7 @@ static size_t usable(struct cal_slab *slab, uint32_t slot, const void *block)
 static bool resize(struct cal_slab *slab, uint32_t slot, void *block, const struct cal_call *call)
 {
     if (slab->slots == 1)
-        return cal__large_resize(slab, block, call);
+        return cal__large_fit(slab, block, call);
     bool wide = is_wide(slab);
     uint32_t record = record_of(slab, slot);
     size_t requested = requested_of(slab, record);

@@ -3,6 +3,9 @@
 #include <calloc/hooks.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <gnu/libc-version.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "conf.h"
 #include "fault.h"
@@ -10,6 +13,7 @@
 #include "hardened.h"
 #include "hold.h"
 #include "large.h"
+#include "line.h"
 #include "pages.h"
 #include "random.h"
 #include "slab.h"
@@ -109,15 +113,37 @@ CAL_EXPORT const struct cal_hooks cal_addon_secure = {
     .start = start,
 };
 
-/* The file of the malloc that the program calls, if that is not the core's. */
-static const char *other_malloc(void)
+/* The malloc that the program calls, if that is not the core's. */
+static bool other_malloc(Dl_info *other)
 {
     void *function = dlsym(RTLD_DEFAULT, "malloc");
-    Dl_info ours, theirs;
-    if (function == NULL || dladdr((void *)&cal_hooks_register, &ours) == 0 ||
-        dladdr(function, &theirs) == 0 || ours.dli_fbase == theirs.dli_fbase)
-        return NULL;
-    return theirs.dli_fname;
+    Dl_info ours;
+    return function != NULL && dladdr((void *)&cal_hooks_register, &ours) != 0 &&
+           dladdr(function, other) != 0 && ours.dli_fbase != other->dli_fbase;
+}
+
+/* A program or a library that brings a malloc of its own means it. That of libc is what is left when the core
+ * was loaded behind it, which nobody means. */
+static bool is_of_libc(const Dl_info *malloc)
+{
+    Dl_info libc;
+    return dladdr((void *)&gnu_get_libc_version, &libc) != 0 && libc.dli_fbase == malloc->dli_fbase;
+}
+
+static void look_for_other_malloc(void)
+{
+    Dl_info other;
+    if (!other_malloc(&other))
+        return;
+    cal__hardened.own_malloc = other.dli_fname;
+    if (!cal__hardened.active || !is_of_libc(&other))
+        return;
+    cal__hardened.shadowed = true;
+    struct cal__line line = {.length = 0};
+    cal__line_string(&line, "libcalloc: this process is not hardened: its malloc is that of ");
+    cal__line_foreign(&line, other.dli_fname, strlen(other.dli_fname));
+    cal__line_string(&line, "; preload libcalloc.so.1 too, or link with it before libc");
+    cal__line_write(&line, STDERR_FILENO);
 }
 
 /* Whoever loads the library while the process runs registers it here: what was allocated before stays as
@@ -126,7 +152,8 @@ __attribute__((constructor)) static void constructed(void)
 {
     cal_deallocate(cal_allocate(1));
     late = true;
-    cal_hooks_register(&cal_addon_secure);
-    cal__hardened.own_malloc = other_malloc();
+    if (!begun)
+        cal_hooks_register(&cal_addon_secure);
+    look_for_other_malloc();
     cal__hardened_seal();
 }

@@ -58,7 +58,9 @@ int cal_secure_state(struct cal_secure_state *state);
 
 /* Bytes from `pointer`, which may point anywhere into a block, to the end of what was asked for; 0 where
  * that is behind its end or the block has been freed and is kept; SIZE_MAX where no block of the
- * hardened heap is known there. Thread-safe, if nobody frees the block meanwhile. */
+ * hardened heap is known there. Thread-safe, if nobody frees the block meanwhile. Takes constant time for a
+ * pointer to the first 64 KiB of a block; for others other threads wait while all blocks of more than 128 KiB
+ * are looked through, so not to be called from a hook or a signal handler. */
 size_t cal_secure_object_size(const void *pointer);
 
 /* Looks at every block now: the canaries of those that live and the zeros of those that are free. Each
