@@ -143,8 +143,9 @@ static void judge(int status)
         statistics->aborted++;
         if (shared->consequence != ABORT)
             complain("abort");
-        /* Each of two threads at once may have found something else. */
-        else if (lines != 1 && !(lines == 2 && shared->operation == DO_racing_free))
+        /* Each of two threads at once may have found something, and each of two processes. */
+        else if (lines != 1 && !(lines == 2 && (shared->operation == DO_racing_free ||
+                                                shared->operation == DO_fork)))
             complain("abort without a line, or with several");
     } else if (WTERMSIG(status) == SIGXCPU || WTERMSIG(status) == SIGALRM ||
                WTERMSIG(status) == SIGKILL) {
