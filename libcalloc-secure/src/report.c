@@ -45,11 +45,18 @@ static bool is_first(enum cal__check check, const void *site)
     return false;
 }
 
+/* The line that a process ends with is one, whoever else finds something at the same moment: he waits until it
+ * is written, but not for one that cannot be. */
+enum { UNSAID, SAYING, SAID };
+static _Atomic int last_words;
+enum { WAIT_FOR_LINE = 100 << 20 };
+
 /* Of the thread that started and of each that forked: sandboxes for one thread kill for gettid(2). */
 static __thread int own_thread __attribute__((tls_model("initial-exec")));
 
 void cal__report_thread(void)
 {
+    atomic_store_explicit(&last_words, UNSAID, memory_order_relaxed);
     int saved = errno;
     own_thread = (int)syscall(SYS_gettid);
     errno = saved;
@@ -109,6 +116,19 @@ CAL_COLD void cal__report_line(const struct cal__report *report)
     cal__line_write(&line, STDERR_FILENO);
 }
 
+static void say_last(const struct cal__report *report)
+{
+    int stage = UNSAID;
+    if (atomic_compare_exchange_strong_explicit(&last_words, &stage, SAYING, memory_order_acq_rel,
+                                                memory_order_acquire)) {
+        cal__report_line(report);
+        atomic_store_explicit(&last_words, SAID, memory_order_release);
+        return;
+    }
+    for (int turn = 0; turn < WAIT_FOR_LINE && stage != SAID; turn++)
+        stage = atomic_load_explicit(&last_words, memory_order_acquire);
+}
+
 CAL_COLD void cal__report(const struct cal__report *report, enum cal__consequence consequence)
 {
     if (consequence == CAL_IGNORE)
@@ -118,6 +138,6 @@ CAL_COLD void cal__report(const struct cal__report *report, enum cal__consequenc
             cal__report_line(report);
         return;
     }
-    cal__report_line(report);
+    say_last(report);
     abort();
 }

@@ -55,7 +55,8 @@ struct cal__report {
  * `thread` is 0, and those of abort(). */
 void cal__report(const struct cal__report *report, enum cal__consequence consequence);
 
-/* The calling thread's id is looked up now, and not in its reports: at the start, and in the child of a fork. */
+/* For a process that has only this thread: at the start, and in the child of a fork. Its id is looked up now,
+ * and not in its reports, and nobody is saying the last line. */
 void cal__report_thread(void);
 
 /* Writes the line, and does no more. As cal__report() otherwise. */

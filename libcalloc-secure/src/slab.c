@@ -80,7 +80,7 @@ CAL_INLINE void set_record(struct cal_slab *slab, uint32_t slot, uint32_t record
 CAL_INLINE void set_busy(struct cal_slab *slab, uint32_t slot, bool wide)
 {
     set_record(slab, slot, BUSY, wide);
-    atomic_thread_fence(memory_order_release);
+    CAL_FENCE(memory_order_release);
 }
 
 CAL_INLINE unsigned shift_of(bool wide)
@@ -192,6 +192,16 @@ static void install_guard(struct cal_slab *slab, struct state *state)
     }
 }
 
+/* The first slot stays free, so that there is a neighbour below each block, where that costs little. */
+enum { NEIGHBOURS_MIN = 12 };
+
+static void keep_first(struct cal_slab *slab)
+{
+    if (!cal__hardened.settings.neighbours || slab->slots < NEIGHBOURS_MIN)
+        return;
+    slab->free_slots[0] &= ~(uint64_t)1;
+}
+
 static bool open_slab(struct cal_slab *slab)
 {
     if (slab->slots == 1)
@@ -204,6 +214,7 @@ static bool open_slab(struct cal_slab *slab)
     if (!cal__hardened.clean && !slab->fresh && cal__hardened.settings.zero_on_free)
         memset(slab->address, 0, slab->length);
     install_guard(slab, state);
+    keep_first(slab);
     return true;
 }
 
@@ -328,7 +339,7 @@ CAL_INLINE bool last_word_is_right(const struct cal_slab *slab, uint32_t slot, b
     const unsigned char *block = block_of(slab, slot);
     if (CAL_LIKELY(last_word(slab, block) == expected_last_word(slab, block, record, wide)))
         return true;
-    atomic_thread_fence(memory_order_acquire);
+    CAL_FENCE(memory_order_acquire);
     return record_at(slab, slot, wide) != record;
 }
 
@@ -489,7 +500,7 @@ static bool is_right(const struct cal_slab *slab, uint32_t slot)
                      ? !cal__hardened.settings.zero_on_free || cal__zeros_all(block, slab->room)
                  : record < LIVE ? true
                                  : canary_is_whole(slab, block, requested_of(slab, record));
-    atomic_thread_fence(memory_order_acquire);
+    CAL_FENCE(memory_order_acquire);
     return right || record_of(slab, slot) != record;
 }
 
