@@ -240,19 +240,6 @@ static uint64_t random_bits(void)
     return cal__random_64(cal__hardened_random());
 }
 
-/* Any of the free slots of the slab: the next free one from a random slot on, in its word first. */
-static uint32_t choose(struct cal_slab *slab)
-{
-    uint32_t slot = cal__random_below_small(cal__hardened_random(), slab->slots);
-    uint32_t words = (slab->slots + 63) / 64, word = slot / 64;
-    unsigned turn = slot % 64;
-    while (slab->free_slots[word] == 0)
-        word = word + 1 == words ? 0 : word + 1;
-    uint64_t bits = slab->free_slots[word];
-    bits = bits >> turn | bits << ((64 - turn) % 64);
-    return word * 64 + (((unsigned)__builtin_ctzll(bits) + turn) & 63);
-}
-
 /* Blocks. */
 
 CAL_INLINE void write_canary(struct cal_slab *slab, void *block, size_t requested)
@@ -535,6 +522,5 @@ void cal__slab_start(void)
 {
     const struct cal__settings *settings = &cal__hardened.settings;
     cal__slab_role.extra = settings->canary ? CAL_CANARY_WORD : 0;
-    cal__slab_role.random = settings->random_slots == 1 ? random_bits : NULL;
-    cal__slab_role.choose = settings->random_slots == 2 ? choose : NULL;
+    cal__slab_role.random = settings->random_slots ? random_bits : NULL;
 }
