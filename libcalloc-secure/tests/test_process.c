@@ -407,7 +407,7 @@ static const struct test_case cases[] = {
     {"quarantine_is_looked_at_when_a_thread_ends", STANDARD, quarantine_is_looked_at_when_a_thread_ends, -SIGABRT, false, 0},
     {"quarantine_is_looked_at_when_a_thread_ends log", STANDARD ",secure.on_write_after_free=log", quarantine_is_looked_at_when_a_thread_ends, 0, false, 0},
 /* Linked statically, the core has no destructor unless its statistics are asked for. */
-#ifndef CAL_FAMILY_PREFIX
+#ifndef LINKED_STATICALLY
     {"overflow_at_exit", STANDARD, overflow_at_exit, -SIGABRT, false, 0},
     {"overflow_at_exit log", STANDARD ",secure.on_overflow=log", overflow_at_exit, 0, false, 0},
     {"overflow_at_exit light", LIGHT, overflow_at_exit, -SIGABRT, false, 0},
