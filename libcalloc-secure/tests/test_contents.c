@@ -313,8 +313,8 @@ static const struct test_case cases[] = {
     {"every_byte_of_small_blocks", IGNORED ",secure.canary_bytes=1M", every_byte_of_small_blocks, 0, true, 0},
     {"bytes_at_borders", IGNORED ",secure.canary_bytes=64", bytes_at_borders, 0, true, 0},
     {"large_blocks_have_their_slack_covered", IGNORED, large_blocks_have_their_slack_covered, 0, true, 0},
-/* AddressSanitizer ends the process in its own way. */
-#ifndef __SANITIZE_ADDRESS__
+/* The sanitizers that have names of their own for the family end a process that faults in their own way. */
+#ifndef CAL_FAMILY_PREFIX
     {"large_overflow_faults", "", large_overflow_faults, -SIGSEGV, true, 0},
     {"large_overflow_faults protected", "secure.guard_protect_only=1", large_overflow_faults, -SIGSEGV, true, 0},
     {"large_underflow_faults", "secure.guard_large=2", large_underflow_faults, -SIGSEGV, true, 0},
