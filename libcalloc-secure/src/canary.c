@@ -39,12 +39,11 @@ bool cal__canary_verify_long(uint64_t word, const unsigned char *slack, size_t l
     return (difference | (found ^ word)) == 0;
 }
 
-CAL_COLD size_t cal__canary_damage(const struct cal__canary_key *key, const void *block,
-                                   size_t requested, size_t capacity, size_t bound)
+CAL_COLD size_t cal__canary_damage(uint64_t word, const void *block, size_t requested,
+                                   size_t capacity, size_t bound)
 {
     const unsigned char *bytes = block;
     size_t length = capacity - requested;
-    uint64_t word = cal__canary_word(key, block);
     size_t end = length > CAL_CANARY_END ? covered(length, bound) : length;
     for (size_t i = 0; i < length; i++) {
         if (i == end && length - i > CAL_CANARY_END)

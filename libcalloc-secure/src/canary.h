@@ -3,22 +3,22 @@
  * They start at the byte after the requested size and go to the end of the block. Byte I of the slack
  * is byte I % 8 of one word that depends on the address of the block and on a key.
  *
- * The word is the upper half of MULTIPLIER * address + ADDEND modulo 2^128 (multiply-shift after
- * Dietzfelbinger, "Universal hashing and k-wise independent random variables via integer arithmetic
- * without primes", 1996): one multiplication, and pairwise independent. Whoever has seen no canary or
- * one of a key knows nothing of any other. From several, the key can be computed: this is no message
- * authentication code. Use a key for each slab, so that what was read in one does not help in
- * another. Of the word two bytes are then changed:
+ * The word is MULTIPLIER * number + ADDEND modulo 2^64, where the number tells the blocks of a key apart
+ * (multiply-shift after Dietzfelbinger, "Universal hashing and k-wise independent random variables via integer
+ * arithmetic without primes", 1996): one multiplication, and for numbers below 2^16 the upper 48 bits are
+ * pairwise independent. Whoever has seen no canary or one of a key knows nothing of those bits of any other. From
+ * several, the key can be computed: this is no message authentication code. Use a key for each slab, so that what
+ * was read in one does not help in another. Two bytes are then changed:
  *
- *   byte 0 is never zero. The commonest overflow of all is the zero that ends a string one byte too
- *          far; with a canary that starts with zero, as other allocators have it, it is never seen.
+ *   byte 0 always has its uppermost bit. The commonest overflow of all is the zero that ends a string one
+ *          byte too far, and the next are the letters of one that is longer; with a canary that starts with
+ *          zero, as other allocators have it, the first is never seen.
  *   byte 1 is always zero. A string that is read beyond the end of its block stops here, so that it
  *          gives away one byte of the canary and no more.
  *
- * What remains: log2(255) + 48, almost 56 bits; of N bytes of slack 8 bits for N = 1 and 2, 8 * (N - 1)
- * up to 8.
+ * What remains: 7 + 48 bits; of N bytes of slack 7 bits for N = 1 and 2, 7 + 8 * (N - 2) up to 8.
  *
- * The cost is bounded: up to 16 bytes two words are stored or compared; of longer slack the first
+ * The cost is bounded: up to 24 bytes three words are stored or compared; of longer slack the first
  * BOUND bytes (at least 8) and the last 16, which are what an overflow that goes up and one that
  * comes down from the next block have to cross. With a BOUND of SIZE_MAX it is all of the slack. */
 #ifndef CAL_CANARY_H
@@ -32,26 +32,31 @@
 enum { CAL_CANARY_WORD = 8, CAL_CANARY_END = 16 };
 
 struct cal__canary_key {
-    uint64_t multiplier[2]; /* lower half first */
-    uint64_t addend[2];
+    uint64_t multiplier;
+    uint64_t addend;
 };
 
-_Static_assert(sizeof(struct cal__canary_key) == 32, "fits half a cache line");
+_Static_assert(sizeof(struct cal__canary_key) == 16, "nothing between, and all of it random");
 
 void cal__canary_make_key(struct cal__canary_key *key, struct cal__random *random);
 
-CAL_INLINE uint64_t cal__canary_word(const struct cal__canary_key *key, const void *block)
+/* What it is before the two bytes are changed: that of the next number is MULTIPLIER more. */
+CAL_INLINE uint64_t cal__canary_sum(const struct cal__canary_key *key, uint64_t number)
 {
-    uint64_t address = (uintptr_t)block;
-    unsigned __int128 sum = (unsigned __int128)address * key->multiplier[0] +
-                            ((unsigned __int128)key->addend[1] << 64 | key->addend[0]);
-    uint64_t word = (uint64_t)(sum >> 64) + address * key->multiplier[1];
-    /* Byte 1 is cleared; byte 0 of 0 becomes 1. */
-    word &= ~UINT64_C(0xff00);
-    return word + ((word & 0xff) == 0);
+    return key->multiplier * number + key->addend;
 }
 
-/* For slack of more than 16 bytes. */
+CAL_INLINE uint64_t cal__canary_of_sum(uint64_t sum)
+{
+    return (sum & ~UINT64_C(0xff00)) | 0x80;
+}
+
+CAL_INLINE uint64_t cal__canary_word(const struct cal__canary_key *key, uint64_t number)
+{
+    return cal__canary_of_sum(cal__canary_sum(key, number));
+}
+
+/* For slack of more than 24 bytes. */
 void cal__canary_write_long(uint64_t word, unsigned char *slack, size_t length, size_t bound);
 bool cal__canary_verify_long(uint64_t word, const unsigned char *slack, size_t length,
                              size_t bound);
@@ -68,25 +73,45 @@ CAL_INLINE void cal__canary_store(unsigned char *bytes, uint64_t word)
     memcpy(bytes, &word, sizeof word);
 }
 
-/* A block of CAPACITY bytes, at least 8, of which the program asked for REQUESTED, at most CAPACITY.
- * Without slack there is nothing to write, and nothing that could be wrong. BLOCK may have any
+/* A slack of 8 to 24 bytes, which is what blocks of slabs of up to 1 KiB have: two or three words that overlap. */
+CAL_INLINE void cal__canary_write_short(uint64_t word, void *slack, size_t length)
+{
+    unsigned char *first = slack;
+    cal__canary_store(first, word);
+    if (length > 2 * CAL_CANARY_WORD)
+        cal__canary_store(first + CAL_CANARY_WORD, word);
+    cal__canary_store(first + length - CAL_CANARY_WORD, cal__canary_turn(word, length));
+}
+
+CAL_INLINE bool cal__canary_verify_short(uint64_t word, const void *slack, size_t length)
+{
+    const unsigned char *first = slack;
+    uint64_t start, middle, end;
+    memcpy(&start, first, sizeof start);
+    memcpy(&end, first + length - CAL_CANARY_WORD, sizeof end);
+    uint64_t difference = (start ^ word) | (end ^ cal__canary_turn(word, length));
+    if (length > 2 * CAL_CANARY_WORD) {
+        memcpy(&middle, first + CAL_CANARY_WORD, sizeof middle);
+        difference |= middle ^ word;
+    }
+    return difference == 0;
+}
+
+/* WORD in the slack of a block of CAPACITY bytes, at least 8, of which the program asked for REQUESTED, at most
+ * CAPACITY. Without slack there is nothing to write, and nothing that could be wrong. BLOCK may have any
  * alignment. Nobody may use the block meanwhile: up to 7 bytes before the slack are read and written
  * back unchanged. Thread-safe for different blocks; no system calls, no locks. */
-CAL_INLINE void cal__canary_write(const struct cal__canary_key *key, void *block, size_t requested,
-                                  size_t capacity, size_t bound)
+CAL_INLINE void cal__canary_write(uint64_t word, void *block, size_t requested, size_t capacity,
+                                  size_t bound)
 {
     unsigned char *slack = (unsigned char *)block + requested;
     size_t length = capacity - requested;
-    uint64_t word = cal__canary_word(key, block);
-    if (CAL_UNLIKELY(length > 2 * CAL_CANARY_WORD)) {
+    if (CAL_UNLIKELY(length > 3 * CAL_CANARY_WORD)) {
         cal__canary_write_long(word, slack, length, bound);
-        return;
-    }
-    unsigned char *last = slack + length - CAL_CANARY_WORD;
-    if (length >= CAL_CANARY_WORD) {
-        cal__canary_store(slack, word);
-        cal__canary_store(last, cal__canary_turn(word, length));
+    } else if (CAL_LIKELY(length >= CAL_CANARY_WORD)) {
+        cal__canary_write_short(word, slack, length);
     } else if (length != 0) {
+        unsigned char *last = slack + length - CAL_CANARY_WORD;
         unsigned kept = 8 * (unsigned)(CAL_CANARY_WORD - length);
         uint64_t before;
         memcpy(&before, last, sizeof before);
@@ -96,62 +121,26 @@ CAL_INLINE void cal__canary_write(const struct cal__canary_key *key, void *block
 
 /* Whether the canary that was written with the same arguments is still there. Only reads, up to 7
  * bytes before the slack, too. */
-CAL_INLINE bool cal__canary_verify(const struct cal__canary_key *key, const void *block,
-                                   size_t requested, size_t capacity, size_t bound)
+CAL_INLINE bool cal__canary_verify(uint64_t word, const void *block, size_t requested,
+                                   size_t capacity, size_t bound)
 {
     const unsigned char *slack = (const unsigned char *)block + requested;
     size_t length = capacity - requested;
-    uint64_t word = cal__canary_word(key, block);
-    if (CAL_UNLIKELY(length > 2 * CAL_CANARY_WORD))
+    if (CAL_UNLIKELY(length > 3 * CAL_CANARY_WORD))
         return cal__canary_verify_long(word, slack, length, bound);
-    if (CAL_UNLIKELY(length == 0))
+    if (CAL_LIKELY(length >= CAL_CANARY_WORD))
+        return cal__canary_verify_short(word, slack, length);
+    if (length == 0)
         return true;
     uint64_t end;
     memcpy(&end, slack + length - CAL_CANARY_WORD, sizeof end);
-    if (length < CAL_CANARY_WORD)
-        return (end ^ word << 8 * (CAL_CANARY_WORD - length)) >> 8 * (CAL_CANARY_WORD - length) ==
-               0;
-    uint64_t start;
-    memcpy(&start, slack, sizeof start);
-    return ((start ^ word) | (end ^ cal__canary_turn(word, length))) == 0;
+    unsigned kept = 8 * (unsigned)(CAL_CANARY_WORD - length);
+    return (end ^ word << kept) >> kept == 0;
 }
 
 /* For a report: the first byte of the block that is not what it should be, as an offset from its
  * start; CAPACITY if there is none. */
-size_t cal__canary_damage(const struct cal__canary_key *key, const void *block, size_t requested,
-                          size_t capacity, size_t bound);
-
-/* The requested size is kept beside the slots of a slab, as the length of the slack, in as many bytes
- * as that takes for blocks of CAPACITY bytes: 1, 2 or 4. It is exact for every request of 0 to
- * CAPACITY bytes, and a slot of 16 bytes costs a sixteenth more, one of 256 a 128th. CAPACITY is at
- * most 2^32 - 1. */
-CAL_INLINE unsigned cal__slack_width(size_t capacity)
-{
-    return capacity <= UINT8_MAX ? 1 : capacity <= UINT16_MAX ? 2 : 4;
-}
-
-/* TABLE has cal__slack_width(CAPACITY) bytes for each slot, without alignment. */
-CAL_INLINE void cal__slack_set(void *table, size_t slot, size_t capacity, size_t requested)
-{
-    uint32_t slack = (uint32_t)(capacity - requested);
-    if (CAL_LIKELY(capacity <= UINT8_MAX))
-        ((uint8_t *)table)[slot] = (uint8_t)slack;
-    else
-        memcpy((unsigned char *)table + slot * cal__slack_width(capacity), &slack,
-               cal__slack_width(capacity));
-}
-
-/* What was set; more than CAPACITY never, whatever the table was made to hold: a table that was
- * overwritten gives SIZE_MAX where it makes no sense. */
-CAL_INLINE size_t cal__slack_requested(const void *table, size_t slot, size_t capacity)
-{
-    uint32_t slack = 0;
-    if (CAL_LIKELY(capacity <= UINT8_MAX))
-        slack = ((const uint8_t *)table)[slot];
-    else
-        memcpy(&slack, (const unsigned char *)table + slot * cal__slack_width(capacity),
-               cal__slack_width(capacity));
-    return CAL_LIKELY(slack <= capacity) ? capacity - slack : SIZE_MAX;
-}
+size_t cal__canary_damage(uint64_t word, const void *block, size_t requested, size_t capacity,
+                          size_t bound);
 
 #endif

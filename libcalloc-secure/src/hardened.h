@@ -4,13 +4,12 @@
 #define CAL_HARDENED_H
 
 #include "base.h"
-#include "canary.h"
+#include "random.h"
 #include "settings.h"
 
 struct cal__hardened_state {
     struct cal__settings settings;
-    struct cal__canary_key large_key; /* of blocks by themselves */
-    bool active;                      /* the hooks are registered */
+    bool active; /* the hooks are registered */
     /* Free memory reads as zeros: all that was ever freed was made so. */
     bool clean;
     const char *own_malloc; /* the file whose malloc the program uses instead of ours, or NULL */

@@ -19,6 +19,7 @@ enum stage { EMPTY, LIVE, LOOKED };
 struct state {
     _Atomic unsigned stage;
     size_t requested;
+    uint64_t word; /* the canary's, its own */
     enum cal__kind kind;
     enum cal__guard before, after;
     enum cal__guard whole; /* while it waits */
@@ -151,6 +152,11 @@ void cal__large_close(struct cal_slab *slab)
 
 /* Blocks. The slack of those at the end of their pages is less than their alignment. */
 
+static const struct state *state_of(const struct cal_slab *slab)
+{
+    return slab->state;
+}
+
 static bool has_canary(const struct cal_slab *slab, size_t requested)
 {
     return cal__hardened.settings.canary && slab->room > requested;
@@ -159,14 +165,14 @@ static bool has_canary(const struct cal_slab *slab, size_t requested)
 static void write_canary(const struct cal_slab *slab, void *block, size_t requested)
 {
     if (has_canary(slab, requested))
-        cal__canary_write(&cal__hardened.large_key, block, requested, slab->room,
+        cal__canary_write(state_of(slab)->word, block, requested, slab->room,
                           cal__hardened.settings.canary_bytes);
 }
 
 static bool canary_is_whole(const struct cal_slab *slab, const void *block, size_t requested)
 {
     return !has_canary(slab, requested) ||
-           cal__canary_verify(&cal__hardened.large_key, block, requested, slab->room,
+           cal__canary_verify(state_of(slab)->word, block, requested, slab->room,
                               cal__hardened.settings.canary_bytes);
 }
 
@@ -192,25 +198,29 @@ static CAL_COLD void report(enum cal__check check, const struct cal_slab *slab, 
 static size_t damage_of(const struct cal_slab *slab)
 {
     const struct state *state = slab->state;
-    return cal__canary_damage(&cal__hardened.large_key, slab->first, state->requested, slab->room,
+    return cal__canary_damage(state->word, slab->first, state->requested, slab->room,
                               cal__hardened.settings.canary_bytes);
 }
 
-bool cal__large_allocated(struct cal_slab *slab, void *block, const struct cal_call *call)
+void *cal__large_allocated(struct cal_slab *slab, void *block, size_t size, unsigned how)
 {
     struct state *state = slab->state;
-    state->requested = call->bytes;
-    state->kind = cal__kind_of(call);
-    write_canary(slab, block, call->bytes);
+    state->requested = size;
+    state->kind = cal__kind_of((enum cal_call_kind)(how >> CAL_SLOT_KIND_SHIFT));
+    state->word = cal__canary_of_sum(cal__random_64(cal__hardened_random()));
+    write_canary(slab, block, size);
+    cal_slot_set_mark(slab, 0, CAL_MARK_LIVE);
     begin_life(state);
-    return state->fresh;
+    if ((how & (CAL_SLOT_ZERO | CAL_SLOT_ZEROED)) == CAL_SLOT_ZERO && !state->fresh)
+        memset(block, 0, size);
+    return block;
 }
 
 static void check_call(const struct cal_slab *slab, const struct cal_call *call)
 {
     const struct state *state = slab->state;
     if (CAL_UNLIKELY(cal__hardened.settings.kinds &&
-                     cal__kinds_differ(state->kind, cal__kind_of(call))))
+                     cal__kinds_differ(state->kind, cal__kind_of(call->kind))))
         report(CAL_CHECK_kind_mismatch, slab, SIZE_MAX);
     if (CAL_UNLIKELY(cal__hardened.settings.sizes && call->bytes != CAL_CALL_UNKNOWN &&
                      call->bytes != state->requested))

@@ -16,7 +16,7 @@ size_t cal__large_state_bytes(void);
 void cal__large_guard(const struct cal_call *call, struct cal_guard *guard);
 bool cal__large_open(struct cal_slab *slab);
 void cal__large_close(struct cal_slab *slab);
-bool cal__large_allocated(struct cal_slab *slab, void *block, const struct cal_call *call);
+void *cal__large_allocated(struct cal_slab *slab, void *block, size_t size, unsigned how);
 enum cal_slot_verdict cal__large_freeing(struct cal_slab *slab, void *block,
                                          const struct cal_call *call);
 bool cal__large_fit(struct cal_slab *slab, void *block, const struct cal_call *call);

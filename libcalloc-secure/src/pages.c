@@ -143,6 +143,11 @@ static size_t damage_before(const char *block)
     return 0;
 }
 
+static uint64_t canary_of(const struct cal__pool_range *range, const char *block)
+{
+    return cal__canary_word(&range->key, (size_t)(block - range->first) / range->stride);
+}
+
 static CAL_COLD void tell_damage(const struct cal__pool_range *range, const struct cal__slot *slot,
                                  size_t before)
 {
@@ -156,7 +161,7 @@ static CAL_COLD void tell_damage(const struct cal__pool_range *range, const stru
         .damage_known = true,
     };
     if (before == 0)
-        report.damage = cal__canary_damage(&range->key, block, requested,
+        report.damage = cal__canary_damage(canary_of(range, block), block, requested,
                                            capacity_of(block, requested), settings->canary_bytes);
     tell(&report, range, slot);
 }
@@ -170,8 +175,8 @@ static bool is_intact(const struct cal__pool_range *range, const struct cal__slo
     size_t requested = load(&slot->requested);
     size_t before = damage_before(block);
     if (CAL_LIKELY(before == 0 &&
-                   cal__canary_verify(&range->key, block, requested, capacity_of(block, requested),
-                                      settings->canary_bytes)))
+                   cal__canary_verify(canary_of(range, block), block, requested,
+                                      capacity_of(block, requested), settings->canary_bytes)))
         return true;
     tell_damage(range, slot, before);
     return false;
@@ -180,7 +185,7 @@ static bool is_intact(const struct cal__pool_range *range, const struct cal__slo
 static void guard_slack(const struct cal__pool_range *range, char *block, size_t requested)
 {
     if (settings->canary != 0)
-        cal__canary_write(&range->key, block, requested, capacity_of(block, requested),
+        cal__canary_write(canary_of(range, block), block, requested, capacity_of(block, requested),
                           settings->canary_bytes);
 }
 
@@ -190,7 +195,7 @@ static void *begin(struct cal__pool_range *range, struct cal__slot *slot, char *
                    const struct cal_call *call)
 {
     uint32_t index = cal__pool_index(range, slot);
-    slot->kind = (uint8_t)cal__kind_of(call);
+    slot->kind = (uint8_t)cal__kind_of(call->kind);
     atomic_store_explicit(&slot->requested, (uint32_t)call->bytes, memory_order_relaxed);
     atomic_store_explicit(&slot->offset, (uint32_t)(block - cal__pool_slot(range, index)),
                           memory_order_relaxed);
@@ -315,7 +320,7 @@ static void check_call(const struct cal__pool_range *range, const struct cal__sl
                        const void *block, const struct cal_call *call)
 {
     if (CAL_UNLIKELY(settings->kinds != 0 &&
-                     cal__kinds_differ((enum cal__kind)slot->kind, cal__kind_of(call))))
+                     cal__kinds_differ((enum cal__kind)slot->kind, cal__kind_of(call->kind))))
         tell_check(CAL_CHECK_kind_mismatch, block, range, slot);
     if (CAL_UNLIKELY(settings->sizes != 0 && call->bytes != CAL_CALL_UNKNOWN &&
                      call->bytes != load(&slot->requested)))

@@ -12,114 +12,94 @@
 #include "report.h"
 #include "zeros.h"
 
-/* What a record says; a live one has the kind above and the requested size plus LIVE. What is not above FREE
- * is free. */
-enum { NEVER, FREE, BUSY, GUARDED, LIVE };
+/* The bits of a live slot's mark: the size that was asked for, below two for the kind. */
+enum { KIND_SHIFT = 28 };
+#define REQUESTED ((UINT32_C(1) << KIND_SHIFT) - 1)
 
-/* Two bits for the kind, the rest for the size. A slab of more slots than this has small ones. */
-enum { WIDE_SLOTS = 64, WIDE_SHIFT = 30, NARROW_SHIFT = 14 };
+/* The mark of a slot that is kept and zeros. One that is kept without this bit is busy: others look away. */
+#define HELD (CAL_MARK_KEPT | 1)
 
 struct state {
     struct cal__canary_key key;
-    uint64_t choices; /* random bits to be used, the lowest first */
-    uint32_t left;    /* how many */
-    uint32_t word;    /* of free_slots: the one that is chosen from */
+    uint32_t looked_at; /* bytes at the start of a slot that are looked at when it is used again */
     enum cal__guard guard;
     bool fresh; /* the slab was made of memory that nobody had used */
-    union {
-        _Atomic uint16_t narrow[1];
-        _Atomic uint32_t wide[1];
-    } records;
 };
 
 /* A larger block has pages of its own. */
 enum { UNTOUCHED_MIN = 4096 };
+
+/* Slots of up to so many bytes have a way of their own. */
+enum { QUICK_MAX = 256 };
 
 static size_t guard_bytes(void)
 {
     return CAL_HARDENED_PAGE;
 }
 
-CAL_INLINE bool is_wide(const struct cal_slab *slab)
-{
-    return slab->slots <= WIDE_SLOTS;
-}
-
 static size_t state_bytes(uint32_t slots)
 {
-    if (slots == 1)
-        return cal__large_state_bytes();
-    return sizeof(struct state) + slots * (slots <= WIDE_SLOTS ? 4 : 2);
+    return slots == 1 ? cal__large_state_bytes() : sizeof(struct state);
 }
 
-/* Records. */
+/* Marks. */
 
-/* WIDE is is_wide(), which those who look at it often find out once. */
-CAL_INLINE uint32_t record_at(const struct cal_slab *slab, uint32_t slot, bool wide)
+CAL_INLINE bool is_live(uint32_t mark)
 {
-    const struct state *state = slab->state;
-    return wide ? atomic_load_explicit(&state->records.wide[slot], memory_order_acquire)
-                : atomic_load_explicit(&state->records.narrow[slot], memory_order_acquire);
+    return (mark & CAL_MARK_LIVE) != 0;
 }
 
-static uint32_t record_of(const struct cal_slab *slab, uint32_t slot)
+/* Its bytes are zeros, if zero_on_free is on. */
+CAL_INLINE bool is_free(uint32_t mark)
 {
-    return record_at(slab, slot, is_wide(slab));
+    return mark == HELD || (mark < CAL_MARK_KEPT && mark != CAL_MARK_WITHHELD);
 }
 
-CAL_INLINE void set_record(struct cal_slab *slab, uint32_t slot, uint32_t record, bool wide)
+/* The first slot, if it is there to be a neighbour only, is as good as free; other withheld ones reach into a guard. */
+CAL_INLINE bool is_free_neighbour(uint32_t slot, uint32_t mark)
 {
-    struct state *state = slab->state;
-    if (wide)
-        atomic_store_explicit(&state->records.wide[slot], record, memory_order_release);
-    else
-        atomic_store_explicit(&state->records.narrow[slot], (uint16_t)record, memory_order_release);
+    return is_free(mark) || (mark == CAL_MARK_WITHHELD && slot == 0);
 }
 
 /* From now on others look away. */
-CAL_INLINE void set_busy(struct cal_slab *slab, uint32_t slot, bool wide)
+CAL_INLINE void set_busy(struct cal_slab *slab, uint32_t slot)
 {
-    set_record(slab, slot, BUSY, wide);
+    __atomic_store_n(&slab->marks[slot], CAL_MARK_KEPT, __ATOMIC_RELAXED);
     CAL_FENCE(memory_order_release);
 }
 
-CAL_INLINE unsigned shift_of(bool wide)
+CAL_INLINE void set_live(struct cal_slab *slab, uint32_t slot, uint32_t kind, size_t requested)
 {
-    return wide ? WIDE_SHIFT : NARROW_SHIFT;
+    cal_slot_set_mark(slab, slot, CAL_MARK_LIVE | kind << KIND_SHIFT | (uint32_t)requested);
 }
 
-CAL_INLINE void set_live(struct cal_slab *slab, uint32_t slot, unsigned kind, size_t requested,
-                         bool wide)
+CAL_INLINE size_t requested_in(uint32_t mark)
 {
-    set_record(slab, slot, kind << shift_of(wide) | (uint32_t)(requested + LIVE), wide);
+    return mark & REQUESTED;
 }
 
-CAL_INLINE size_t requested_in(uint32_t record, bool wide)
+CAL_INLINE unsigned recorded_kind(uint32_t mark)
 {
-    return (record & ((UINT32_C(1) << shift_of(wide)) - 1)) - LIVE;
-}
-
-static size_t requested_of(const struct cal_slab *slab, uint32_t record)
-{
-    return requested_in(record, is_wide(slab));
-}
-
-CAL_INLINE unsigned recorded_kind(uint32_t record, bool wide)
-{
-    return record >> shift_of(wide);
+    return (mark & CAL_MARK_ROLE) >> KIND_SHIFT;
 }
 
 size_t cal__slab_requested(const struct cal_slab *slab, uint32_t slot)
 {
     if (slab->slots == 1)
         return cal__large_requested(slab);
-    uint32_t record = record_of(slab, slot);
-    return record < LIVE ? SIZE_MAX : requested_of(slab, record);
+    uint32_t mark = cal_slot_mark(slab, slot);
+    return is_live(mark) ? requested_in(mark) : SIZE_MAX;
 }
 
 CAL_INLINE unsigned char *block_of(const struct cal_slab *slab, uint32_t slot)
 {
     return (unsigned char *)slab->first + slot * slab->block_size;
+}
+
+CAL_INLINE uint64_t canary_of(const struct cal_slab *slab, uint32_t slot)
+{
+    const struct state *state = slab->state;
+    return cal__canary_word(&state->key, slot);
 }
 
 /* Reports. */
@@ -141,11 +121,10 @@ static CAL_COLD void say(struct cal__report report)
     cal__report(&report, cal__settings_consequence(&cal__hardened.settings, report.check));
 }
 
-static struct cal__report overflow_of(const struct cal_slab *slab, const void *block,
-                                      size_t requested)
+static struct cal__report overflow_of(const struct cal_slab *slab, uint32_t slot, size_t requested)
 {
-    const struct state *state = slab->state;
-    size_t damage = cal__canary_damage(&state->key, block, requested, slab->room,
+    const void *block = block_of(slab, slot);
+    size_t damage = cal__canary_damage(canary_of(slab, slot), block, requested, slab->room,
                                        cal__hardened.settings.canary_bytes);
     return report_of(CAL_CHECK_overflow, slab, block, requested, damage);
 }
@@ -156,10 +135,9 @@ static struct cal__report writing_of(const struct cal_slab *slab, const void *bl
                      cal__zeros_length(block, slab->room));
 }
 
-static CAL_COLD void report_overflow(const struct cal_slab *slab, const void *block,
-                                     size_t requested)
+static CAL_COLD void report_overflow(const struct cal_slab *slab, uint32_t slot, size_t requested)
 {
-    say(overflow_of(slab, block, requested));
+    say(overflow_of(slab, slot, requested));
 }
 
 static CAL_COLD void report_written(const struct cal_slab *slab, void *block)
@@ -186,20 +164,26 @@ static void install_guard(struct cal_slab *slab, struct state *state)
     state->guard = cal__guard_install((char *)slab->address + end, guard_bytes());
     if (state->guard == CAL_GUARD_NONE)
         return;
-    for (uint32_t slot = usable; slot < slab->slots; slot++) {
+    for (uint32_t slot = usable; slot < slab->slots; slot++)
         slab->free_slots[slot / 64] &= ~((uint64_t)1 << slot % 64);
-        set_record(slab, slot, GUARDED, is_wide(slab));
-    }
 }
 
 /* The first slot stays free, so that there is a neighbour below each block, where that costs little. */
-enum { NEIGHBOURS_MIN = 12 };
+enum { NEIGHBOURS_MIN = 12, NEIGHBOURS_LEAST = 8 };
 
 static void keep_first(struct cal_slab *slab)
 {
-    if (!cal__hardened.settings.neighbours || slab->slots < NEIGHBOURS_MIN)
+    uint64_t neighbours = cal__hardened.settings.neighbours;
+    if (neighbours == 0 || slab->slots < (neighbours == 1 ? NEIGHBOURS_MIN : NEIGHBOURS_LEAST))
         return;
     slab->free_slots[0] &= ~(uint64_t)1;
+}
+
+static size_t looked_at_of(size_t room)
+{
+    const struct cal__settings *settings = &cal__hardened.settings;
+    size_t bytes = settings->zero_on_free ? settings->write_after_free : 0;
+    return (bytes < room ? bytes : room) & ~(CAL_BLOCK_ALIGNMENT - 1);
 }
 
 static bool open_slab(struct cal_slab *slab)
@@ -208,6 +192,7 @@ static bool open_slab(struct cal_slab *slab)
         return cal__large_open(slab);
     struct state *state = slab->state;
     state->fresh = slab->fresh;
+    state->looked_at = (uint32_t)looked_at_of(slab->room);
     if (cal__hardened.settings.canary)
         cal__canary_make_key(&state->key, cal__hardened_random());
     /* What is never looked at again need not be zeros. */
@@ -227,7 +212,8 @@ static void close_slab(struct cal_slab *slab)
     struct state *state = slab->state;
     if (cal__hardened.settings.validate_at_close && cal__hardened.settings.zero_on_free)
         for (uint32_t slot = 0; slot < slab->slots; slot++)
-            if (record_of(slab, slot) == FREE &&
+            if (cal_slot_mark(slab, slot) > CAL_MARK_WITHHELD &&
+                is_free(cal_slot_mark(slab, slot)) &&
                 cal__zeros_length(block_of(slab, slot), slab->room) != slab->room)
                 report_written(slab, block_of(slab, slot));
     if (state->guard != CAL_GUARD_NONE)
@@ -242,56 +228,55 @@ static uint64_t random_bits(void)
 
 /* Blocks. */
 
-CAL_INLINE void write_canary(struct cal_slab *slab, void *block, size_t requested)
+static void write_canary(struct cal_slab *slab, uint32_t slot, size_t requested)
 {
-    const struct state *state = slab->state;
     if (cal__hardened.settings.canary)
-        cal__canary_write(&state->key, block, requested, slab->room,
+        cal__canary_write(canary_of(slab, slot), block_of(slab, slot), requested, slab->room,
                           cal__hardened.settings.canary_bytes);
 }
 
-CAL_INLINE bool canary_is_whole(const struct cal_slab *slab, const void *block, size_t requested)
+static bool canary_is_whole(const struct cal_slab *slab, uint32_t slot, size_t requested)
 {
-    const struct state *state = slab->state;
     return !cal__hardened.settings.canary ||
-           cal__canary_verify(&state->key, block, requested, slab->room,
+           cal__canary_verify(canary_of(slab, slot), block_of(slab, slot), requested, slab->room,
                               cal__hardened.settings.canary_bytes);
 }
 
-/* Bytes at the start of a free block of ROOM bytes that are looked at when it is used again. */
-CAL_INLINE size_t looked_at_of(size_t room)
+static CAL_NOINLINE void *allocated(struct cal_slab *slab, uint32_t slot, void *block, size_t bytes,
+                                    unsigned how)
 {
-    const struct cal__settings *settings = &cal__hardened.settings;
-    size_t bytes = settings->zero_on_free ? settings->write_after_free : 0;
-    return (bytes < room ? bytes : room) & ~(CAL_BLOCK_ALIGNMENT - 1);
-}
-
-CAL_INLINE bool allocated_in(struct cal_slab *slab, uint32_t slot, void *block,
-                             const struct cal_call *call, bool wide)
-{
+    if (slab->slots == 1)
+        return cal__large_allocated(slab, block, bytes, how);
     const struct state *state = slab->state;
-    size_t room = slab->room;
-    size_t looked_at = looked_at_of(room);
+    size_t looked_at = state->looked_at;
     /* Pages that nobody has touched are left alone: reading them would cost a fault, for nothing. */
     bool untouched =
-        wide && state->fresh && room > UNTOUCHED_MIN && record_at(slab, slot, wide) == NEVER;
-    set_busy(slab, slot, wide);
+        slab->room > UNTOUCHED_MIN && state->fresh && cal_slot_mark(slab, slot) == CAL_MARK_NEVER;
+    set_busy(slab, slot);
     if (!untouched && CAL_UNLIKELY(!cal__zeros_all(block, looked_at)))
         report_written(slab, block);
-    write_canary(slab, block, call->bytes);
-    set_live(slab, slot, cal__kind_of(call), call->bytes, wide);
+    write_canary(slab, slot, bytes);
+    set_live(slab, slot, cal__kind_of((enum cal_call_kind)(how >> CAL_SLOT_KIND_SHIFT)), bytes);
     /* Without a look at them nobody knows that zeros are still there. */
-    return untouched || looked_at >= call->bytes;
+    if ((how & (CAL_SLOT_ZERO | CAL_SLOT_ZEROED)) == CAL_SLOT_ZERO && !untouched &&
+        looked_at < bytes)
+        memset((char *)block + looked_at, 0, bytes - looked_at);
+    return block;
 }
 
-static bool allocated(struct cal_slab *slab, uint32_t slot, void *block,
-                      const struct cal_call *call)
+/* The same where canaries and zeros are on, for slots of up to a cache line; about 50 instructions. It calls
+ * nothing but what does all it would do, so that it need not save a register. */
+static void *allocated_usually(struct cal_slab *slab, uint32_t slot, void *block, size_t bytes,
+                               unsigned how)
 {
-    if (CAL_LIKELY(!is_wide(slab)))
-        return allocated_in(slab, slot, block, call, false);
-    if (slab->slots != 1)
-        return allocated_in(slab, slot, block, call, true);
-    return cal__large_allocated(slab, block, call);
+    size_t room = slab->room;
+    if (CAL_UNLIKELY(room > QUICK_MAX || room - bytes > 3 * CAL_CANARY_WORD ||
+                     !cal__zeros_short(block, room)))
+        return allocated(slab, slot, block, bytes, how);
+    set_busy(slab, slot);
+    cal__canary_write_short(canary_of(slab, slot), (char *)block + bytes, room - bytes);
+    set_live(slab, slot, cal__kind_of((enum cal_call_kind)(how >> CAL_SLOT_KIND_SHIFT)), bytes);
+    return block;
 }
 
 /* The neighbour below: whoever wrote before the start of a block wrote there. */
@@ -302,54 +287,46 @@ __attribute__((no_sanitize_thread)) static inline uint64_t last_word(const struc
     return *(const volatile uint64_t *)(const void *)(block + slab->room - CAL_CANARY_WORD);
 }
 
-CAL_INLINE uint64_t expected_last_word(const struct cal_slab *slab, const void *block,
-                                       uint32_t record, bool wide)
-{
-    const struct state *state = slab->state;
-    if (record <= FREE)
-        return 0;
-    uint64_t word = cal__canary_word(&state->key, block);
-    return cal__canary_turn(word, slab->room - requested_in(record, wide));
-}
-
 /* False when something is wrong. Others may be about to change the slot: what is seen counts only if the
- * record was the same before and after. */
-CAL_INLINE bool last_word_is_right(const struct cal_slab *slab, uint32_t slot, bool wide)
+ * mark was the same before and after. */
+static bool last_word_is_right(const struct cal_slab *slab, uint32_t slot)
 {
-    uint32_t record = record_at(slab, slot, wide);
-    if (record == BUSY || record == GUARDED)
+    const struct cal__settings *settings = &cal__hardened.settings;
+    uint32_t mark = cal_slot_mark(slab, slot);
+    uint64_t expected = 0;
+    if (is_live(mark)) {
+        size_t slack = slab->room - requested_in(mark);
+        if (!settings->canary || slack < CAL_CANARY_WORD)
+            return true;
+        expected = cal__canary_turn(canary_of(slab, slot), slack);
+    } else if (!is_free_neighbour(slot, mark) || !settings->zero_on_free) {
         return true;
-    if (record <= FREE ? !cal__hardened.settings.zero_on_free
-                       : !cal__hardened.settings.canary ||
-                             slab->room - requested_in(record, wide) < CAL_CANARY_WORD)
-        return true;
-    const unsigned char *block = block_of(slab, slot);
-    if (CAL_LIKELY(last_word(slab, block) == expected_last_word(slab, block, record, wide)))
+    }
+    if (CAL_LIKELY(last_word(slab, block_of(slab, slot)) == expected))
         return true;
     CAL_FENCE(memory_order_acquire);
-    return record_at(slab, slot, wide) != record;
+    return cal_slot_mark(slab, slot) != mark;
 }
 
-/* A block may be freed and handed out with the same size between the two looks at its record, but not
+/* A block may be freed and handed out with the same size between the two looks at its mark, but not
  * so many times in a row. */
 enum { LOOKS = 64 };
 
 static CAL_COLD void look_again(const struct cal_slab *slab, uint32_t slot)
 {
     for (int look = 0; look < LOOKS; look++)
-        if (last_word_is_right(slab, slot, is_wide(slab)))
+        if (last_word_is_right(slab, slot))
             return;
-    uint32_t record = record_of(slab, slot);
-    unsigned char *block = block_of(slab, slot);
-    if (record >= LIVE)
-        report_overflow(slab, block, requested_of(slab, record));
+    uint32_t mark = cal_slot_mark(slab, slot);
+    if (is_live(mark))
+        report_overflow(slab, slot, requested_in(mark));
     else
-        say(writing_of(slab, block));
+        say(writing_of(slab, block_of(slab, slot)));
 }
 
-CAL_INLINE void check_neighbour(const struct cal_slab *slab, uint32_t slot, bool wide)
+static void check_neighbour(const struct cal_slab *slab, uint32_t slot)
 {
-    if (slot != 0 && CAL_UNLIKELY(!last_word_is_right(slab, slot - 1, wide)))
+    if (slot != 0 && CAL_UNLIKELY(!last_word_is_right(slab, slot - 1)))
         look_again(slab, slot - 1);
 }
 
@@ -362,19 +339,19 @@ static CAL_COLD void report_mismatch(const struct cal_slab *slab, const void *bl
 }
 
 CAL_INLINE void check_call(const struct cal_slab *slab, const void *block,
-                           const struct cal_call *call, uint32_t record, bool wide)
+                           const struct cal_call *call, uint32_t bits)
 {
     const struct cal__settings *settings = &cal__hardened.settings;
     if (CAL_UNLIKELY(settings->kinds &&
-                     cal__kinds_differ(recorded_kind(record, wide), cal__kind_of(call))))
-        report_mismatch(slab, block, requested_in(record, wide), true);
+                     cal__kinds_differ(recorded_kind(bits), cal__kind_of(call->kind))))
+        report_mismatch(slab, block, requested_in(bits), true);
     if (CAL_UNLIKELY(call->bytes != CAL_CALL_UNKNOWN && settings->sizes &&
-                     call->bytes != requested_in(record, wide)))
-        report_mismatch(slab, block, requested_in(record, wide), false);
+                     call->bytes != requested_in(bits)))
+        report_mismatch(slab, block, requested_in(bits), false);
 }
 
 /* All that may have been written: what was asked for, and the canary. */
-CAL_INLINE void make_zero(const struct cal_slab *slab, void *block, size_t requested)
+static void make_zero(const struct cal_slab *slab, void *block, size_t requested)
 {
     size_t bound = cal__hardened.settings.canary_bytes;
     size_t slack = slab->room - requested;
@@ -386,34 +363,57 @@ CAL_INLINE void make_zero(const struct cal_slab *slab, void *block, size_t reque
     memset((char *)block + slab->room - CAL_CANARY_END, 0, CAL_CANARY_END);
 }
 
-CAL_INLINE enum cal_slot_verdict freeing_in(struct cal_slab *slab, uint32_t slot, void *block,
-                                            const struct cal_call *call, bool wide)
+static CAL_NOINLINE enum cal_slot_verdict freeing(struct cal_slab *slab, uint32_t slot, void *block,
+                                                  uint32_t bits, const struct cal_call *call)
 {
-    uint32_t record = record_at(slab, slot, wide);
-    size_t requested = requested_in(record, wide);
-    check_call(slab, block, call, record, wide);
-    if (CAL_UNLIKELY(!canary_is_whole(slab, block, requested))) {
-        report_overflow(slab, block, requested);
+    if (slab->slots == 1)
+        return cal__large_freeing(slab, block, call);
+    size_t requested = requested_in(bits);
+    check_call(slab, block, call, bits);
+    if (CAL_UNLIKELY(!canary_is_whole(slab, slot, requested))) {
+        report_overflow(slab, slot, requested);
         /* What goes on wrote anywhere in the slack. */
         requested = slab->room;
     }
     if (cal__hardened.settings.neighbours)
-        check_neighbour(slab, slot, wide);
-    set_busy(slab, slot, wide);
+        check_neighbour(slab, slot);
     if (cal__hardened.settings.zero_on_free)
         make_zero(slab, block, requested);
-    set_record(slab, slot, FREE, wide);
+    if (CAL_LIKELY(cal__hardened.settings.quarantine == 0))
+        return CAL_SLOT_RELEASE;
+    cal_slot_set_mark(slab, slot, HELD);
     return cal__hold_block(block, slab->block_size) ? CAL_SLOT_KEEP : CAL_SLOT_RELEASE;
 }
 
-static enum cal_slot_verdict freeing(struct cal_slab *slab, uint32_t slot, void *block,
-                                     const struct cal_call *call)
+/* Whether the last word of the slot below is what it should be, of whose number the canary is CANARY; true also
+ * where that is not certain. */
+CAL_INLINE bool neighbour_is_right(const struct cal_slab *slab, uint32_t slot,
+                                   const unsigned char *block, uint64_t canary)
 {
-    if (CAL_LIKELY(!is_wide(slab)))
-        return freeing_in(slab, slot, block, call, false);
-    if (slab->slots != 1)
-        return freeing_in(slab, slot, block, call, true);
-    return cal__large_freeing(slab, block, call);
+    uint32_t mark = cal_slot_mark(slab, slot);
+    uint64_t expected =
+        is_live(mark) ? cal__canary_turn(canary, slab->room - requested_in(mark)) : 0;
+    return CAL_LIKELY(last_word(slab, block) == expected);
+}
+
+/* The same where canaries, neighbours and zeros are on, kinds and quarantine off. As allocated_usually(); about
+ * 60 instructions. */
+static enum cal_slot_verdict freeing_usually(struct cal_slab *slab, uint32_t slot, void *block,
+                                             uint32_t bits, const struct cal_call *call)
+{
+    size_t room = slab->room, requested = requested_in(bits);
+    const struct state *state = slab->state;
+    uint64_t sum = cal__canary_sum(&state->key, slot);
+    unsigned char *start = block;
+    if (CAL_UNLIKELY(room > QUICK_MAX || room - requested > 3 * CAL_CANARY_WORD ||
+                     (call->bytes != CAL_CALL_UNKNOWN && call->bytes != requested) || slot == 0 ||
+                     !cal__canary_verify_short(cal__canary_of_sum(sum), start + requested,
+                                               room - requested) ||
+                     !neighbour_is_right(slab, slot - 1, start - slab->block_size,
+                                         cal__canary_of_sum(sum - state->key.multiplier))))
+        return freeing(slab, slot, block, bits, call);
+    cal__zeros_make_short(block, room);
+    return CAL_SLOT_RELEASE;
 }
 
 void cal__slab_leave(void *block)
@@ -422,7 +422,8 @@ void cal__slab_leave(void *block)
     struct cal_slab *slab = cal_slot_find(block, &slot);
     if (slab == NULL || block_of(slab, slot) != block)
         return;
-    if (CAL_UNLIKELY(!cal__zeros_all(block, looked_at_of(slab->room))))
+    const struct state *state = slab->state;
+    if (CAL_UNLIKELY(!cal__zeros_all(block, state->looked_at)))
         report_written(slab, block);
     cal_slot_release(block);
 }
@@ -437,22 +438,21 @@ static bool resize(struct cal_slab *slab, uint32_t slot, void *block, const stru
 {
     if (slab->slots == 1)
         return cal__large_fit(slab, block, call);
-    bool wide = is_wide(slab);
-    uint32_t record = record_of(slab, slot);
-    size_t requested = requested_of(slab, record);
+    uint32_t mark = cal_slot_mark(slab, slot);
+    size_t requested = requested_in(mark);
     check_call(slab, block, &(struct cal_call){.kind = call->kind, .bytes = CAL_CALL_UNKNOWN},
-               record, wide);
-    if (CAL_UNLIKELY(!canary_is_whole(slab, block, requested)))
-        report_overflow(slab, block, requested);
-    set_busy(slab, slot, wide);
+               mark);
+    if (CAL_UNLIKELY(!canary_is_whole(slab, slot, requested)))
+        report_overflow(slab, slot, requested);
+    set_busy(slab, slot);
     /* Neither the canary nor what was given up may be read. */
     char *start = block;
     if (cal__hardened.settings.zero_on_free || cal__hardened.settings.canary) {
         size_t least = call->bytes < requested ? call->bytes : requested;
         memset(start + least, 0, slab->room - least);
     }
-    write_canary(slab, block, call->bytes);
-    set_live(slab, slot, recorded_kind(record, wide), call->bytes, wide);
+    write_canary(slab, slot, call->bytes);
+    set_live(slab, slot, recorded_kind(mark), call->bytes);
     return true;
 }
 
@@ -475,20 +475,18 @@ static bool error(enum cal_error error, const void *address)
 
 bool cal__slab_is_used(const struct cal_slab *slab, uint32_t slot)
 {
-    uint32_t record = slab->slots == 1 ? LIVE : record_of(slab, slot);
-    return record != NEVER && record != GUARDED;
+    return slab->slots == 1 || cal_slot_mark(slab, slot) > CAL_MARK_WITHHELD;
 }
 
 static bool is_right(const struct cal_slab *slab, uint32_t slot)
 {
-    uint32_t record = record_of(slab, slot);
+    uint32_t mark = cal_slot_mark(slab, slot);
     const unsigned char *block = block_of(slab, slot);
-    bool right = record == FREE
-                     ? !cal__hardened.settings.zero_on_free || cal__zeros_all(block, slab->room)
-                 : record < LIVE ? true
-                                 : canary_is_whole(slab, block, requested_of(slab, record));
+    bool right = is_live(mark) ? canary_is_whole(slab, slot, requested_in(mark))
+                               : !is_free(mark) || !cal__hardened.settings.zero_on_free ||
+                                     cal__zeros_all(block, slab->room);
     CAL_FENCE(memory_order_acquire);
-    return right || record_of(slab, slot) != record;
+    return right || cal_slot_mark(slab, slot) != mark;
 }
 
 bool cal__slab_check(const struct cal_slab *slab, uint32_t slot, struct cal__report *found)
@@ -498,10 +496,9 @@ bool cal__slab_check(const struct cal_slab *slab, uint32_t slot, struct cal__rep
     for (int look = 0; look < LOOKS; look++)
         if (is_right(slab, slot))
             return true;
-    uint32_t record = record_of(slab, slot);
+    uint32_t mark = cal_slot_mark(slab, slot);
     const unsigned char *block = block_of(slab, slot);
-    *found = record >= LIVE ? overflow_of(slab, block, requested_of(slab, record))
-                            : writing_of(slab, block);
+    *found = is_live(mark) ? overflow_of(slab, slot, requested_in(mark)) : writing_of(slab, block);
     return false;
 }
 
@@ -523,4 +520,11 @@ void cal__slab_start(void)
     const struct cal__settings *settings = &cal__hardened.settings;
     cal__slab_role.extra = settings->canary ? CAL_CANARY_WORD : 0;
     cal__slab_role.random = settings->random_slots ? random_bits : NULL;
+    bool usual = settings->canary && settings->zero_on_free &&
+                 settings->write_after_free >= QUICK_MAX &&
+                 settings->canary_bytes >= CAL_CANARY_WORD;
+    if (usual)
+        cal__slab_role.allocated = allocated_usually;
+    if (usual && settings->neighbours && !settings->kinds && settings->quarantine == 0)
+        cal__slab_role.freeing = freeing_usually;
 }

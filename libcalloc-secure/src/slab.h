@@ -1,15 +1,12 @@
-/* The role slots for slabs: which slot a block gets, what stands beside it and behind it, and what is
- * looked at when it is freed and used again.
+/* The role slots for slabs: what stands behind a block and beside it, and what is looked at when it is freed and
+ * used again.
  *
- * Beside each slot there is a record, outside of the slab, which says what the slot is: the size that was
- * asked for and how, while it lives. Records are written by who holds the slot, and read by others too,
- * who look at their neighbour's canary; so a slot that is being changed says so.
+ * The mark of a live slot has the size that was asked for and how. Marks are written by who holds the slot, and
+ * read by others too, who look at their neighbour's canary; so a slot that is being changed is KEPT.
  *
- *     NEVER ──▶ BUSY ──▶ live ──▶ BUSY ──▶ FREE ──▶ BUSY ──▶ live …
- *
- * While a slot is FREE its bytes are zeros, if zero_on_free is on: those of a slot that was NEVER used
- * are what the slab was made of, which are zeros in memory that is fresh from the kernel, and in all
- * memory where nothing was freed unseen. */
+ * While a slot is free, or held in quarantine, its bytes are zeros, if zero_on_free is on: those of a slot that
+ * was NEVER used are what the slab was made of, which are zeros in memory that is fresh from the kernel, and in
+ * all memory where nothing was freed unseen. */
 #ifndef CAL_SLAB_H
 #define CAL_SLAB_H
 

@@ -51,7 +51,6 @@ static int start(void)
     cal__random_start();
     cal__report_thread();
     start_guards(&hardened->settings);
-    cal__canary_make_key(&hardened->large_key, cal__hardened_random());
     hardened->clean = hardened->settings.zero_on_free && hardened->settings.zero_large && !late;
     cal__pages_start(&hardened->settings);
     cal__fault_start(&hardened->settings);

@@ -9,32 +9,33 @@
 
 static atomic_size_t overflows;
 
-/* A slab's state: how many bytes were asked for, slot by slot. */
-static size_t state_bytes(uint32_t slots)
+/* Blocks by themselves, of more than 128 KiB, have no canary; these end in their slabs. */
+static bool has_canary(const struct cal_slab *slab)
 {
-    return slots * sizeof(size_t);
+    return slab->slots > 1;
 }
 
-static size_t *requested(struct cal_slab *slab, uint32_t slot)
-{
-    return (size_t *)slab->state + slot;
-}
-
-static bool allocated(struct cal_slab *slab, uint32_t slot, void *block,
-                      const struct cal_call *call)
+/* The bits of a block's mark are how many bytes were asked for. */
+static void *allocated(struct cal_slab *slab, uint32_t slot, void *block, size_t bytes,
+                       unsigned how)
 {
     const uint64_t canary = CANARY;
-    *requested(slab, slot) = call->bytes;
-    memcpy((char *)block + call->bytes, &canary, sizeof canary);
-    return false;
+    if ((how & (CAL_SLOT_ZERO | CAL_SLOT_ZEROED)) == CAL_SLOT_ZERO)
+        memset(block, 0, bytes);
+    if (has_canary(slab))
+        memcpy((char *)block + bytes, &canary, sizeof canary);
+    cal_slot_set_mark(slab, slot, CAL_MARK_LIVE | (has_canary(slab) ? (uint32_t)bytes : 0));
+    return block;
 }
 
 static enum cal_slot_verdict freeing(struct cal_slab *slab, uint32_t slot, void *block,
-                                     const struct cal_call *call)
+                                     uint32_t bits, const struct cal_call *call)
 {
+    (void)slot;
     (void)call;
-    uint64_t found;
-    memcpy(&found, (char *)block + *requested(slab, slot), sizeof found);
+    uint64_t found = CANARY;
+    if (has_canary(slab))
+        memcpy(&found, (char *)block + bits, sizeof found);
     if (found != CANARY)
         atomic_fetch_add(&overflows, 1);
     return CAL_SLOT_RELEASE;
@@ -43,12 +44,11 @@ static enum cal_slot_verdict freeing(struct cal_slab *slab, uint32_t slot, void 
 static size_t usable(struct cal_slab *slab, uint32_t slot, const void *block)
 {
     (void)block;
-    return *requested(slab, slot);
+    return has_canary(slab) ? cal_slot_mark(slab, slot) & CAL_MARK_ROLE : slab->room;
 }
 
 static const struct cal_slots slots = {
     .size = sizeof slots,
-    .state_bytes = state_bytes,
     .extra = sizeof(uint64_t),
     .allocated = allocated,
     .freeing = freeing,

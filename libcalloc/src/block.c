@@ -49,7 +49,7 @@ static CAL_COLD struct cal__page *special_page(struct cal__page *page, const voi
         return page;
     const struct cal__slots *slots = cal__slots_of(page);
     uint32_t slot = slots == NULL ? CAL_SLOT_ANY : cal__slots_index(slots, block);
-    bool live = slot != CAL_SLOT_ANY && cal__slots_entry(slots, slot) == CAL_SLOT_LIVE;
+    bool live = slot != CAL_SLOT_ANY && (cal_slot_mark(&slots->slab, slot) & CAL_MARK_LIVE) != 0;
     return live ? page : not_a_block(page, block, what);
 }
 
@@ -225,14 +225,22 @@ static CAL_NOINLINE void *allocate_fully(size_t size, size_t alignment, unsigned
     return block;
 }
 
+static void *nothing(size_t size)
+{
+    (void)size;
+    return NULL;
+}
+
+static bool has_slots(const struct cal__heap *heap)
+{
+    return CAL_UNLIKELY((heap->direct & CAL_DIRECT_SLOTS) != 0);
+}
+
 CAL_NOINLINE void *cal__block_allocate(size_t size, size_t alignment, unsigned how)
 {
-    struct cal__heap *heap = cal__thread_heap;
     void *block = NULL;
-    if (CAL_UNLIKELY((heap->direct & CAL_DIRECT_SLOTS) != 0) && alignment <= CAL_ALIGNMENT &&
-        cal__hooks_is_lean(size) &&
-        heap->mode == atomic_load_explicit(&cal__heap_mode, memory_order_relaxed))
-        block = cal__hooked_allocate_lean(heap, size, how);
+    if (has_slots(cal__thread_heap) && alignment <= CAL_ALIGNMENT && (how & CAL_HOW_NOTHING) == 0)
+        block = cal__hooked_allocate_lean(size, nothing, how);
     return block != NULL ? block : allocate_fully(size, alignment, how);
 }
 
@@ -249,33 +257,40 @@ CAL_INLINE void *quick(size_t size)
 }
 
 /* On its own, so that those who have a block keep no registers for it. */
-static CAL_NOINLINE void *borrow_or(size_t size, cal__allocate *slow)
+static CAL_NOINLINE void *borrow_or(size_t size, cal__allocate *slow, unsigned how)
 {
     void *block = NULL;
     struct cal__heap *heap = cal__thread_heap;
+    if (has_slots(heap))
+        return cal__hooked_allocate_lean(size, slow, how);
     if (size - 1 < CAL_SLAB_MAX && heap->direct == 0)
         block = cal__heap_borrow(heap, cal__size_class(size));
     return block != NULL ? block : slow(size);
 }
 
-CAL_NOINLINE void *cal__block_allocate_or(size_t size, cal__allocate *slow)
+CAL_NOINLINE void *cal__block_allocate_or(size_t size, cal__allocate *slow, unsigned how)
 {
+    if (has_slots(cal__thread_heap))
+        return cal__hooked_allocate_lean(size, slow, how);
     void *block = size - 1 < CAL_SLAB_MAX ? quick(size) : NULL;
-    return CAL_LIKELY(block != NULL) ? block : borrow_or(size, slow);
+    return CAL_LIKELY(block != NULL) ? block : borrow_or(size, slow, how);
 }
 
-CAL_NOINLINE void *cal__block_larger_or(size_t size, cal__allocate *slow)
+CAL_NOINLINE void *cal__block_larger_or(size_t size, cal__allocate *slow, unsigned how)
 {
     if (size - 1 < CAL_SMALL_MAX)
         __builtin_unreachable();
     void *block = size - 1 < CAL_SLAB_MAX ? quick(size) : NULL;
-    return CAL_LIKELY(block != NULL) ? block : borrow_or(size, slow);
+    return CAL_LIKELY(block != NULL) ? block : borrow_or(size, slow, how);
 }
 
-CAL_NOINLINE void *cal__block_zeroed_or(size_t size, cal__allocate *slow)
+CAL_NOINLINE void *cal__block_zeroed_or(size_t size, cal__allocate *slow, unsigned how)
 {
     void *block = size - 1 < CAL_SLAB_MAX ? quick(size) : NULL;
-    return CAL_LIKELY(block != NULL) ? memset(block, 0, size) : slow(size);
+    if (CAL_LIKELY(block != NULL))
+        return memset(block, 0, size);
+    return has_slots(cal__thread_heap) ? cal__hooked_allocate_lean(size, slow, how | CAL_HOW_ZERO)
+                                       : slow(size);
 }
 
 /* Freeing. */
@@ -321,28 +336,42 @@ static CAL_NOINLINE void free_slow(void *block)
 
 CAL_NOINLINE void cal__block_free(void *block)
 {
-    if (!cal__gather_free(block))
+    const struct cal__page *page = cal__map_candidate(block);
+    if (CAL_UNLIKELY(page->kind == CAL_PAGE_SLOTS))
+        cal__hooked_free_lean((struct cal__page *)page, block, &plain_free);
+    else if (!cal__gather_free(block))
         free_slow(block);
+}
+
+CAL_INLINE struct cal_call call_of(unsigned how, size_t size, size_t alignment)
+{
+    return (struct cal_call){.size = sizeof(struct cal_call),
+                             .kind = (enum cal_call_kind)(how >> CAL_HOW_KIND_SHIFT),
+                             .bytes = size,
+                             .alignment = alignment};
 }
 
 static CAL_COLD void free_hooked(void *block, unsigned how, size_t size, size_t alignment)
 {
-    const struct cal_call call = {.size = sizeof call,
-                                  .kind = (enum cal_call_kind)(how >> CAL_HOW_KIND_SHIFT),
-                                  .bytes = size,
-                                  .alignment = alignment};
+    const struct cal_call call = call_of(how, size, alignment);
     cal__hooked_free(block, &call);
 }
 
 CAL_NOINLINE void cal__block_free_as(void *block, unsigned how, size_t size, size_t alignment)
 {
+    const struct cal__page *page = cal__map_candidate(block);
+    if (CAL_UNLIKELY(page->kind == CAL_PAGE_SLOTS)) {
+        const struct cal_call call = call_of(how, size, alignment);
+        cal__hooked_free_lean((struct cal__page *)page, block, &call);
+        return;
+    }
     if (cal__gather_free(block) || block == NULL)
         return;
     if (!is_hooked()) {
-        struct cal__page *page = page_of(block, "invalid free");
-        if (page == NULL || page->kind < CAL_PAGE_SLOTS) {
-            if (page != NULL)
-                release(page, block);
+        struct cal__page *found = page_of(block, "invalid free");
+        if (found == NULL || found->kind < CAL_PAGE_SLOTS) {
+            if (found != NULL)
+                release(found, block);
             return;
         }
     }
@@ -450,9 +479,9 @@ static void *move(void *block, size_t size, size_t usable, unsigned how)
     if (is_hooked())
         return cal__hooked_move(block, size, usable, how);
     size_t roomy = with_slack(size, usable);
-    void *copy = cal__allocate_or(roomy, allocate_plain);
+    void *copy = cal__allocate_or(roomy, allocate_plain, CAL_HOW_MALLOC);
     if (CAL_UNLIKELY(copy == NULL && roomy > size))
-        copy = cal__allocate_or(size, allocate_plain);
+        copy = cal__allocate_or(size, allocate_plain, CAL_HOW_MALLOC);
     if (CAL_UNLIKELY(copy == NULL))
         return size <= usable ? block : NULL;
     memcpy(copy, block, cal__min(size, usable));
@@ -494,17 +523,11 @@ CAL_INLINE void *replace(struct cal__page *page, void *block, void *copy, size_t
     return copy;
 }
 
-static void *nothing(size_t size)
-{
-    (void)size;
-    return NULL;
-}
-
 /* Apart from cal__block_copy_or(), which saves no registers and calls nothing this way. */
 static CAL_NOINLINE void *copy_refilled(void *block, size_t size, struct cal__page *page,
                                         cal__reallocate *slow, size_t roomy, size_t length)
 {
-    void *copy = cal__block_allocate_or(roomy, nothing);
+    void *copy = cal__block_allocate_or(roomy, nothing, CAL_HOW_MALLOC);
     return copy == NULL ? slow(block, size) : replace(page, block, copy, length);
 }
 

@@ -12,13 +12,13 @@
 #include "map.h"
 #include "os.h"
 
-/* How a block is asked for or given back: one of the second line, and for a request the SIZE bytes may
- * have to read as zeros. */
+/* How a block is asked for or given back: one of the kinds, and for a request the SIZE bytes may have to read
+ * as zeros. */
 enum {
-    CAL_HOW_ZERO = 1,
+    CAL_HOW_ZERO = CAL_SLOT_ZERO,
     CAL_HOW_NOTHING =
         2, /* of SIZE the caller asked for nothing; only cal__block_allocate() says so */
-    CAL_HOW_KIND_SHIFT = 2,
+    CAL_HOW_KIND_SHIFT = CAL_SLOT_KIND_SHIFT,
 
     CAL_HOW_MALLOC = CAL_CALL_MALLOC << CAL_HOW_KIND_SHIFT,
     CAL_HOW_NEW = CAL_CALL_NEW << CAL_HOW_KIND_SHIFT,
@@ -33,13 +33,13 @@ void cal__block_free(void *block);
 /* The same with what the caller says of the block: CAL_CALL_UNKNOWN and 0 for nothing. */
 void cal__block_free_as(void *block, unsigned how, size_t size, size_t alignment);
 
-/* Between the two: blocks of all slabs that the thread has at hand or freed itself. What is not there
- * comes from SLOW, a tail call. */
+/* Between the two: blocks of all slabs that the thread has at hand or freed itself, and slots of an add-on's
+ * (slots.h) for a request made in the way that HOW says. What is not there comes from SLOW, a tail call. */
 typedef void *cal__allocate(size_t size);
-void *cal__block_allocate_or(size_t size, cal__allocate *slow);
-void *cal__block_zeroed_or(size_t size, cal__allocate *slow);
+void *cal__block_allocate_or(size_t size, cal__allocate *slow, unsigned how);
+void *cal__block_zeroed_or(size_t size, cal__allocate *slow, unsigned how);
 /* The first for a size that no list at hand has: zero, or more than CAL_SMALL_MAX. */
-void *cal__block_larger_or(size_t size, cal__allocate *slow);
+void *cal__block_larger_or(size_t size, cal__allocate *slow, unsigned how);
 
 /* Bytes that the program may use. A pointer that is not a live block's start is fatal, named by
  * WHAT ("invalid free"). BLOCK is not NULL. */
@@ -92,12 +92,12 @@ CAL_INLINE void *cal__at_hand(size_t size)
 }
 
 /* What the lists do not have comes from SLOW, a tail call. */
-CAL_INLINE void *cal__allocate_or(size_t size, cal__allocate *slow)
+CAL_INLINE void *cal__allocate_or(size_t size, cal__allocate *slow, unsigned how)
 {
     if (CAL_UNLIKELY(size - 1 >= CAL_SMALL_MAX))
-        return cal__block_larger_or(size, slow);
+        return cal__block_larger_or(size, slow, how);
     void *block = cal__at_hand(size);
-    return CAL_LIKELY(block != NULL) ? block : cal__block_allocate_or(size, slow);
+    return CAL_LIKELY(block != NULL) ? block : cal__block_allocate_or(size, slow, how);
 }
 
 /* Small classes are all the multiples of 16 bytes, and slabs start at granules: when the size is a
@@ -125,10 +125,11 @@ CAL_INLINE void *cal__zero(void *block, size_t size)
     return block;
 }
 
-CAL_INLINE void *cal__zeroed_or(size_t size, cal__allocate *slow)
+CAL_INLINE void *cal__zeroed_or(size_t size, cal__allocate *slow, unsigned how)
 {
     void *block = cal__at_hand(size);
-    return CAL_LIKELY(block != NULL) ? cal__zero(block, size) : cal__block_zeroed_or(size, slow);
+    return CAL_LIKELY(block != NULL) ? cal__zero(block, size)
+                                     : cal__block_zeroed_or(size, slow, how);
 }
 
 /* True when the page of this distance, the map's candidate, contains BLOCK and is this thread's,

@@ -21,7 +21,7 @@ static CAL_NOINLINE void *malloc_slow(size_t size)
 
 CAL_EXPORT CAL_HOT void *malloc(size_t size)
 {
-    return cal__allocate_or(size, malloc_slow);
+    return cal__allocate_or(size, malloc_slow, CAL_HOW_MALLOC);
 }
 
 CAL_EXPORT CAL_HOT void free(void *block)
@@ -56,13 +56,13 @@ CAL_EXPORT void *calloc(size_t count, size_t size)
     size_t bytes;
     if (CAL_UNLIKELY(__builtin_mul_overflow(count, size, &bytes)))
         return or_enomem(NULL);
-    return cal__zeroed_or(bytes, calloc_slow);
+    return cal__zeroed_or(bytes, calloc_slow, CAL_HOW_MALLOC);
 }
 
 static CAL_NOINLINE void *realloc_slow(void *block, size_t size)
 {
     if (block == NULL)
-        return cal__allocate_or(size, malloc_slow);
+        return cal__allocate_or(size, malloc_slow, CAL_HOW_MALLOC);
     if (size == 0) {
         cal__free(block);
         return NULL;
@@ -88,7 +88,7 @@ CAL_EXPORT void *reallocarray(void *block, size_t count, size_t size)
 static CAL_NOINLINE void *aligned_slow(size_t alignment, size_t size)
 {
     if (alignment <= CAL_ALIGNMENT)
-        return cal__block_allocate_or(size, malloc_slow);
+        return cal__block_allocate_or(size, malloc_slow, CAL_HOW_MALLOC);
     return or_enomem(cal__block_allocate(size, alignment, CAL_HOW_MALLOC));
 }
 

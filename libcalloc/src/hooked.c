@@ -44,19 +44,14 @@ CAL_COLD void cal__hooked_error(const char *what, const void *block)
     report(error, what, block);
 }
 
-static CAL_COLD void not_live(unsigned entry, const void *block)
+static CAL_COLD void not_live(uint32_t mark, const void *block)
 {
-    switch (entry) {
-    case CAL_SLOT_NEVER:
-    case CAL_SLOT_WITHHELD:
+    if (mark == CAL_MARK_NEVER || mark == CAL_MARK_WITHHELD)
         report(CAL_ERROR_INVALID_FREE, "invalid free", block);
-        break;
-    case CAL_SLOT_KEPT:
+    else if (cal__mark_is_kept(mark))
         report(CAL_ERROR_FREE_OF_KEPT, "double free", block);
-        break;
-    default:
+    else
         report(CAL_ERROR_DOUBLE_FREE, "double free", block);
-    }
 }
 
 /* Sizes. */
@@ -104,14 +99,25 @@ struct fresh {
     bool zeroed;
 };
 
+static void tell_role(const struct cal_slots *role, struct cal__slots *slots, struct fresh *fresh,
+                      const struct cal_call *call)
+{
+    unsigned how = (unsigned)call->kind << CAL_SLOT_KIND_SHIFT;
+    how |= (call->zero ? CAL_SLOT_ZERO : 0) | (fresh->zeroed ? CAL_SLOT_ZEROED : 0);
+    role->allocated(&slots->slab, fresh->slot, fresh->block, call->bytes, how);
+    fresh->zeroed |= call->zero;
+}
+
 /* Tells whoever listens of it. */
 static void announce(struct fresh *fresh, size_t size, const struct cal_call *call)
 {
     void *block = fresh->block;
     struct cal__slots *slots = cal__slots_of(fresh->page);
     const struct cal_slots *role = cal__slots_role();
-    if (slots != NULL && role->allocated != NULL)
-        fresh->zeroed |= role->allocated(&slots->slab, fresh->slot, block, call);
+    if (slots != NULL && role->allocated == NULL)
+        cal_slot_set_mark(&slots->slab, fresh->slot, CAL_MARK_LIVE);
+    else if (slots != NULL)
+        tell_role(role, slots, fresh, call);
     if (annotating())
         cal__annotate_allocated(block, size, cal__block_capacity(fresh->page, block), call->zero);
     if (cal__hooks_observed())
@@ -138,20 +144,36 @@ static void *claim(const struct cal_call *call)
     return block;
 }
 
-/* A block of the page that HEAP allocates from; NULL if that has none. */
-void *cal__hooked_allocate_lean(struct cal__heap *heap, size_t size, unsigned how)
+/* The rest of the next function: the page's slots at hand are no choice, or too few. */
+static CAL_NOINLINE void *allocate_replenished(size_t size, cal__allocate *slow, unsigned how,
+                                               struct cal__page *page)
 {
-    const struct cal_slots *role = cal__slots_role();
-    struct cal__page *page = heap->bins[cal__size_class(size + role->extra)].current;
     uint32_t slot;
-    void *block = page == NULL ? NULL : cal__slots_take(heap, page, &slot);
+    void *block = cal__slots_take(cal__thread_heap, page, &slot);
     if (CAL_UNLIKELY(block == NULL))
-        return NULL;
-    const struct cal_call call = call_of(size, CAL_ALIGNMENT, how);
-    bool zeroed = role->allocated(&cal__page_slots(page)->slab, slot, block, &call);
-    if (call.zero && !zeroed)
-        memset(block, 0, call.bytes);
-    return block;
+        return slow(size);
+    return cal__slots_played.allocated(&cal__page_slots(page)->slab, slot, block, size, how);
+}
+
+/* A block of the page that the heap allocates from: about 50 instructions, and those of the role. All calls are
+ * the last thing it does, so that it need not save a register. */
+void *cal__hooked_allocate_lean(size_t size, cal__allocate *slow, unsigned how)
+{
+    struct cal__heap *heap = cal__thread_heap;
+    if (CAL_UNLIKELY(!cal__hooks_is_lean(size) ||
+                     heap->mode != atomic_load_explicit(&cal__heap_mode, memory_order_relaxed)))
+        return slow(size);
+    size_t size_class = cal__size_class(size + cal__slots_played.extra);
+    struct cal__page *page = heap->bins[size_class].current;
+    if (CAL_UNLIKELY(page == NULL))
+        return slow(size);
+    struct cal__slots *slots = cal__page_slots(page);
+    if (CAL_UNLIKELY(!cal__slots_may_choose(slots)))
+        return allocate_replenished(size, slow, how, page);
+    uint32_t slot = cal__slots_choose(slots, page);
+    heap->taken[size_class]++;
+    return cal__slots_played.allocated(&slots->slab, slot, cal__slots_block(slots, slot), size,
+                                       how);
 }
 
 void *cal__hooked_allocate(struct cal__heap *heap, size_t size, size_t alignment, unsigned how)
@@ -175,18 +197,22 @@ void *cal__hooked_allocate(struct cal__heap *heap, size_t size, size_t alignment
 
 /* Freeing. */
 
+static bool is_own(const struct cal__page *page)
+{
+    return page->kind == CAL_PAGE_SLOTS && cal__page_heap(page) == cal__thread_heap;
+}
+
 static void free_slot(struct cal__slots *slots, void *block, const struct cal_call *call)
 {
     uint32_t slot = cal__slots_index(slots, block);
     size_t usable = 0;
     if (slot != CAL_SLOT_ANY && CAL_UNLIKELY(cal__hooks_observed()) &&
-        cal__slots_entry(slots, slot) == CAL_SLOT_LIVE)
+        (cal_slot_mark(&slots->slab, slot) & CAL_MARK_LIVE) != 0)
         usable = cal__block_usable(block, "invalid free");
-    unsigned entry = slot == CAL_SLOT_ANY
-                         ? CAL_SLOT_NEVER
-                         : cal__slots_claim(slots, slot, CAL_SLOT_LIVE, CAL_SLOT_KEPT);
-    if (CAL_UNLIKELY(entry != CAL_SLOT_LIVE)) {
-        not_live(entry, block);
+    uint32_t mark =
+        slot == CAL_SLOT_ANY ? CAL_MARK_NEVER : cal__slots_claim(slots, slot, is_own(slots->page));
+    if (CAL_UNLIKELY((mark & CAL_MARK_LIVE) == 0)) {
+        not_live(mark, block);
         return;
     }
     if (slots->page->kind != CAL_PAGE_SLOTS)
@@ -196,24 +222,9 @@ static void free_slot(struct cal__slots *slots, void *block, const struct cal_ca
     if (annotating())
         cal__annotate_freed(block, slots->slab.block_size);
     const struct cal_slots *role = cal__slots_role();
-    if (role->freeing == NULL || role->freeing(&slots->slab, slot, block, call) == CAL_SLOT_RELEASE)
+    if (role->freeing == NULL ||
+        role->freeing(&slots->slab, slot, block, mark & CAL_MARK_ROLE, call) == CAL_SLOT_RELEASE)
         cal__slots_give(slots, slot);
-}
-
-/* The short way back; false, and nothing done, where that is not enough. */
-CAL_INLINE bool free_lean(struct cal__page *page, void *block, const struct cal_call *call)
-{
-    if (page == NULL || page->kind != CAL_PAGE_SLOTS ||
-        atomic_load_explicit(&cal__hooks_lean.most, memory_order_acquire) == 0)
-        return false;
-    struct cal__slots *slots = cal__page_slots(page);
-    uint32_t slot = slots == NULL ? CAL_SLOT_ANY : cal__slots_index(slots, block);
-    if (slot == CAL_SLOT_ANY ||
-        cal__slots_claim(slots, slot, CAL_SLOT_LIVE, CAL_SLOT_KEPT) != CAL_SLOT_LIVE)
-        return false;
-    if (cal__slots_role()->freeing(&slots->slab, slot, block, call) == CAL_SLOT_RELEASE)
-        cal__slots_give(slots, slot);
-    return true;
 }
 
 static void free_in_range(struct cal__page *page, void *block, const struct cal_call *call)
@@ -239,8 +250,6 @@ static void free_plain(struct cal__page *page, void *block)
 void cal__hooked_free(void *block, const struct cal_call *call)
 {
     struct cal__page *page = cal__map_find(cal__granule_of(block));
-    if (CAL_LIKELY(free_lean(page, block, call)))
-        return;
     /* free() preserves it, add-ons need not. */
     int saved = errno;
     struct cal__slots *slots = page == NULL ? NULL : cal__slots_of(page);
@@ -255,6 +264,26 @@ void cal__hooked_free(void *block, const struct cal_call *call)
         free_plain(page, block);
     cal__annotate_end();
     errno = saved;
+}
+
+/* About 35 instructions beside those of the role, for a slot of the thread's own. */
+void cal__hooked_free_lean(struct cal__page *page, void *block, const struct cal_call *call)
+{
+    struct cal__slots *slots = cal__page_slots(page);
+    if (CAL_UNLIKELY(slots == NULL || cal__page_heap(page) != cal__thread_heap ||
+                     atomic_load_explicit(&cal__hooks_lean.most, memory_order_acquire) == 0)) {
+        cal__hooked_free(block, call);
+        return;
+    }
+    uint32_t slot = cal__slots_index(slots, block);
+    uint32_t mark = slot == CAL_SLOT_ANY ? CAL_MARK_NEVER : cal__slots_claim(slots, slot, true);
+    if (CAL_UNLIKELY((mark & CAL_MARK_LIVE) == 0)) {
+        cal__hooked_free(block, call);
+        return;
+    }
+    if (cal__slots_played.freeing(&slots->slab, slot, block, mark & CAL_MARK_ROLE, call) ==
+        CAL_SLOT_RELEASE)
+        cal__slots_put_own(slots, page, slot);
 }
 
 /* Resizing. */

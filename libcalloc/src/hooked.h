@@ -17,9 +17,11 @@ CAL_INLINE bool cal__page_is_special(const struct cal__page *page)
            (page->kind != CAL_PAGE_SLAB && cal__page_slots(page) != NULL);
 }
 
-/* The short way for blocks of slabs, for a SIZE that cal__hooks_is_lean() says may take it, and a heap with
- * CAL_DIRECT_SLOTS; NULL if that has nothing at hand. */
-void *cal__hooked_allocate_lean(struct cal__heap *heap, size_t size, unsigned how);
+/* The short way for blocks of slabs where only the role slots has a say. The thread's heap has CAL_DIRECT_SLOTS;
+ * what its slots at hand do not have comes from SLOW, a tail call. */
+void *cal__hooked_allocate_lean(size_t size, void *(*slow)(size_t size), unsigned how);
+/* The short way back. PAGE is what the map has for BLOCK: of CAL_PAGE_SLOTS, but the block may be anything. */
+void cal__hooked_free_lean(struct cal__page *page, void *block, const struct cal_call *call);
 
 /* As cal__block_allocate(), for HEAP, which is in direct mode or cal__heap_late. */
 void *cal__hooked_allocate(struct cal__heap *heap, size_t size, size_t alignment, unsigned how);

@@ -23,7 +23,7 @@ static CAL_NOINLINE void *allocate_slow(size_t size)
 
 CAL_EXPORT void *cal_allocate(size_t size)
 {
-    return cal__allocate_or(size, allocate_slow);
+    return cal__allocate_or(size, allocate_slow, CAL_HOW_NATIVE);
 }
 
 static CAL_NOINLINE void *zeroed_slow(size_t size)
@@ -33,7 +33,7 @@ static CAL_NOINLINE void *zeroed_slow(size_t size)
 
 CAL_EXPORT void *cal_allocate_zeroed(size_t size)
 {
-    return cal__zeroed_or(size, zeroed_slow);
+    return cal__zeroed_or(size, zeroed_slow, CAL_HOW_NATIVE);
 }
 
 CAL_EXPORT void *cal_allocate_aligned(size_t size, size_t alignment)

@@ -163,16 +163,16 @@ static CAL_NOINLINE void *nothrow_array_aligned_slow(size_t size, size_t alignme
 }
 
 /* One line per operator. */
-#define NEW(name, slow)                      \
-    CAL_EXPORT void *name(size_t size)       \
-    {                                        \
-        return cal__allocate_or(size, slow); \
+#define NEW(name, slow, how)                      \
+    CAL_EXPORT void *name(size_t size)            \
+    {                                             \
+        return cal__allocate_or(size, slow, how); \
     }
-#define NEW_NOTHROW(name, slow)                             \
+#define NEW_NOTHROW(name, slow, how)                        \
     CAL_EXPORT void *name(size_t size, const void *nothrow) \
     {                                                       \
         (void)nothrow;                                      \
-        return cal__allocate_or(size, slow);                \
+        return cal__allocate_or(size, slow, how);           \
     }
 #define NEW_ALIGNED(name, slow)                                           \
     CAL_EXPORT void *name(size_t size, size_t alignment)                  \
@@ -197,17 +197,17 @@ static CAL_NOINLINE void *nothrow_array_aligned_slow(size_t size, size_t alignme
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
-NEW(_Znwm, new_slow)
-NEW(_Znam, new_array_slow)
-NEW_NOTHROW(_ZnwmRKSt9nothrow_t, nothrow_slow)
-NEW_NOTHROW(_ZnamRKSt9nothrow_t, nothrow_array_slow)
+#define ONE     CAL_HOW_NEW
+#define ARRAY   CAL_HOW_NEW_ARRAY
+#define UNKNOWN CAL_CALL_UNKNOWN
+NEW(_Znwm, new_slow, ONE)
+NEW(_Znam, new_array_slow, ARRAY)
+NEW_NOTHROW(_ZnwmRKSt9nothrow_t, nothrow_slow, ONE)
+NEW_NOTHROW(_ZnamRKSt9nothrow_t, nothrow_array_slow, ARRAY)
 NEW_ALIGNED(_ZnwmSt11align_val_t, new_aligned_slow)
 NEW_ALIGNED(_ZnamSt11align_val_t, new_array_aligned_slow)
 NEW_ALIGNED_NOTHROW(_ZnwmSt11align_val_tRKSt9nothrow_t, nothrow_aligned_slow)
 NEW_ALIGNED_NOTHROW(_ZnamSt11align_val_tRKSt9nothrow_t, nothrow_array_aligned_slow)
-#define ONE     CAL_HOW_NEW
-#define ARRAY   CAL_HOW_NEW_ARRAY
-#define UNKNOWN CAL_CALL_UNKNOWN
 DELETE(_ZdlPv, ONE, UNKNOWN, 0)
 DELETE(_ZdaPv, ARRAY, UNKNOWN, 0)
 DELETE(_ZdlPvm, ONE, size, 0, size_t size)

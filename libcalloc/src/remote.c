@@ -132,7 +132,7 @@ static void push_quietly(struct cal__page *page, void *block)
 {
     if (CAL_UNLIKELY(page->kind == CAL_PAGE_SLOTS)) {
         struct cal__slots *aside = cal__page_slots(page);
-        cal__slots_put(aside, cal__slots_index(aside, block));
+        cal__slots_put_remote(aside, cal__slots_index(aside, block));
         page->countdown--;
         return;
     }
@@ -145,16 +145,18 @@ static void push_quietly(struct cal__page *page, void *block)
     }
 }
 
-/* The same for a list, which cannot be longer than what is used. */
-static void push_list(struct cal__page *page, void *block)
+/* The same for a list, which cannot be longer than what is used. Returns how many blocks it had. */
+static uint32_t push_list(struct cal__page *page, void *block)
 {
-    while (block != NULL) {
+    uint32_t count = 0;
+    for (; block != NULL; count++) {
         void *next = next_of(page, block);
         if (cal__page_used(page) == 0)
             cal__fatal("double free", block);
         push_quietly(page, block);
         block = next;
     }
+    return count;
 }
 
 /* False when somebody adopted the page meanwhile. */
@@ -246,8 +248,9 @@ bool cal__remote_collect(struct cal__page *page, uintptr_t empty)
         /* As it is, without looking at its blocks, which are in another core's cache. */
         page->free = first;
         page->countdown -= slots;
-    } else {
-        push_list(page, first);
+    } else if (push_list(page, first) != slots && page->kind == CAL_PAGE_SLOTS) {
+        /* The owner freed one of them too, and cut the list there (slots.h). */
+        cal__fatal("double free", first);
     }
     return true;
 }

@@ -6,6 +6,7 @@
 #include "annotate.h"
 #include "large.h"
 #include "map.h"
+#include "message.h"
 #include "metadata.h"
 #include "os.h"
 #include "span.h"
@@ -14,7 +15,8 @@
 #define SHELVES     (CAL_CLASSES + 1)
 #define LARGE_SHELF CAL_CLASSES
 
-static struct cal_slots played;
+struct cal_slots cal__slots_played;
+#define played cal__slots_played
 static _Atomic bool playing;
 
 static struct cal__lock lock;
@@ -72,9 +74,9 @@ static struct cal__slots *record_new(struct cal__page *page, unsigned shelf, uin
 {
     size_t head = cal__round_up(sizeof(struct cal__slots), CAL_ALIGNMENT);
     size_t bits = words_of(count) * sizeof(uint64_t);
-    size_t entries = cal__round_up(count * sizeof(uint16_t), CAL_ALIGNMENT);
+    size_t marks = cal__round_up(count * sizeof(uint32_t), CAL_ALIGNMENT);
     size_t state = played.state_bytes == NULL ? 0 : played.state_bytes(count);
-    size_t whole = cal__round_up(head + 2 * bits, CAL_ALIGNMENT) + entries;
+    size_t whole = cal__round_up(head + 2 * bits, CAL_ALIGNMENT) + marks;
     if (state > CAL_REQUEST_MAX)
         return NULL;
     struct cal__slots *slots = take_from_shelf(shelf);
@@ -93,12 +95,11 @@ static struct cal__slots *record_new(struct cal__page *page, unsigned shelf, uin
                  .slots = count,
                  .fresh = page->zeroed,
                  .free_slots = (uint64_t *)(void *)(start + head),
-                 .state = start + whole},
+                 .state = start + whole,
+                 .marks = (uint32_t *)(void *)(start + whole - marks)},
         .resting = (uint64_t *)(void *)(start + head + bits),
         .page = page,
         .shelf = shelf,
-        .entry =
-            (_Atomic uint16_t *)(void *)(start + cal__round_up(head + 2 * bits, CAL_ALIGNMENT)),
     };
     for (uint32_t slot = 0; slot < count; slot++)
         slots->slab.free_slots[slot / 64] |= (uint64_t)1 << slot % 64;
@@ -110,9 +111,9 @@ static size_t room_of(size_t block_size)
     return cal__annotating == CAL_ANNOTATE_NONE ? block_size : block_size - CAL_ANNOTATE_REDZONE;
 }
 
-static void set_entry(struct cal__slots *slots, uint32_t slot, unsigned value)
+static void set_mark(struct cal__slots *slots, uint32_t slot, uint32_t mark)
 {
-    atomic_store_explicit(&slots->entry[slot], (uint16_t)value, memory_order_relaxed);
+    __atomic_store_n(&slots->slab.marks[slot], mark, __ATOMIC_RELAXED);
 }
 
 static bool is_free(const struct cal__slots *slots, uint32_t slot)
@@ -131,7 +132,7 @@ static bool record_open(struct cal__slots *slots, uint32_t *usable)
     for (uint32_t slot = 0; slot < slots->slab.slots; slot++) {
         if (is_free(slots, slot))
             continue;
-        set_entry(slots, slot, CAL_SLOT_WITHHELD);
+        set_mark(slots, slot, CAL_MARK_WITHHELD);
         --*usable;
     }
     if (*usable != 0)
@@ -154,17 +155,22 @@ static uint32_t least_choice(const struct cal__slots *slots)
 static void extend(struct cal__slots *slots)
 {
     uint32_t step = (uint32_t)cal__max(CAL_OS_PAGE / slots->slab.block_size, least_choice(slots));
-    for (uint32_t before = slots->at_hand;
-         slots->at_hand == before && slots->reach < slots->slab.slots;) {
+    uint32_t first = slots->at_hand;
+    while (slots->at_hand == first && slots->reach < slots->slab.slots) {
         uint32_t end = (uint32_t)cal__min(slots->reach + step, slots->slab.slots);
         for (uint32_t slot = slots->reach; slot < end; slot++) {
-            if (cal__slots_entry(slots, slot) == CAL_SLOT_WITHHELD)
+            if (cal_slot_mark(&slots->slab, slot) == CAL_MARK_WITHHELD)
                 continue;
             slots->slab.free_slots[slot / 64] |= (uint64_t)1 << slot % 64;
             slots->at_hand++;
         }
         slots->reach = end;
     }
+    /* They count as cut. */
+    struct cal__page *page = slots->page;
+    atomic_store_explicit(&page->carved,
+                          (uint16_t)(cal__page_carved(page) + slots->at_hand - first),
+                          memory_order_relaxed);
 }
 
 /* What rests is at hand, all but what was freed last. */
@@ -255,46 +261,39 @@ static CAL_NOINLINE void choose_word(struct cal__slots *slots)
     slots->word = word;
 }
 
-/* Six random bits turn the part of the word that has free slots; the lowest bit that is set then is the
- * choice. */
-static uint32_t random_free(struct cal__slots *slots)
+static void withdraw(struct cal__slots *slots, uint32_t slot)
 {
-    if (CAL_UNLIKELY(slots->slab.free_slots[slots->word] == 0))
-        choose_word(slots);
-    if (CAL_UNLIKELY(slots->choices_left == 0)) {
-        slots->choices = played.random();
-        slots->choices_left = 10;
-    }
-    uint64_t word = slots->slab.free_slots[slots->word];
-    unsigned lowest = (unsigned)__builtin_ctzll(word);
-    unsigned length = 64 - (unsigned)__builtin_clzll(word) - lowest;
-    unsigned turn = lowest + ((unsigned)slots->choices & 63) * length / 64;
-    slots->choices >>= 6;
-    slots->choices_left--;
-    word = word >> turn | word << ((64 - turn) & 63);
-    return slots->word * 64 + (((unsigned)__builtin_ctzll(word) + turn) & 63);
-}
-
-static uint32_t choose(struct cal__slots *slots)
-{
-    if (CAL_LIKELY(played.choose == NULL))
-        return played.random == NULL ? first_free(slots) : random_free(slots);
-    uint32_t slot = played.choose(&slots->slab);
-    return slot < slots->slab.slots && is_free(slots, slot) ? slot : CAL_SLOT_ANY;
-}
-
-/* The slot is no longer free, and counts as used. */
-static void withdraw(struct cal__slots *slots, uint32_t slot, unsigned entry)
-{
-    struct cal__page *page = slots->page;
-    unsigned before = cal__slots_entry(slots, slot);
     slots->slab.free_slots[slot / 64] &= ~((uint64_t)1 << slot % 64);
     slots->at_hand--;
-    set_entry(slots, slot, entry);
-    page->countdown++;
-    if (before == CAL_SLOT_NEVER)
-        atomic_store_explicit(&page->carved, (uint16_t)(cal__page_carved(page) + 1),
-                              memory_order_relaxed);
+    slots->page->countdown++;
+}
+
+static uint32_t take_first(struct cal__slots *slots)
+{
+    uint32_t slot = first_free(slots);
+    withdraw(slots, slot);
+    return slot;
+}
+
+static uint32_t take_random(struct cal__slots *slots)
+{
+    if (slots->slab.free_slots[slots->word] == 0)
+        choose_word(slots);
+    if (slots->choices <= 1)
+        slots->choices = CAL_SLOTS_CHOOSER(played.random());
+    return cal__slots_choose(slots, slots->page);
+}
+
+/* There is a slot at hand; CAL_SLOT_ANY if the role has held the last one. */
+static uint32_t take_chosen(struct cal__slots *slots)
+{
+    if (CAL_LIKELY(played.choose == NULL))
+        return played.random == NULL ? take_first(slots) : take_random(slots);
+    uint32_t slot = played.choose(&slots->slab);
+    if (slot >= slots->slab.slots || !is_free(slots, slot))
+        return CAL_SLOT_ANY;
+    withdraw(slots, slot);
+    return slot;
 }
 
 /* False when all slots are used. The last one at hand would be no choice, so there are to be some more. */
@@ -315,38 +314,44 @@ void *cal__slots_take(struct cal__heap *heap, struct cal__page *page, uint32_t *
     struct cal__slots *slots = cal__page_slots(page);
     if (!have_at_hand(page, slots))
         return NULL;
-    *slot = choose(slots);
+    *slot = take_chosen(slots);
     if (CAL_UNLIKELY(*slot == CAL_SLOT_ANY)) {
         /* The role may have held what was left. */
         if (!have_at_hand(page, slots))
             return NULL;
-        *slot = first_free(slots);
+        *slot = take_first(slots);
     }
-    withdraw(slots, *slot, CAL_SLOT_LIVE);
     heap->taken[page->size_class]++;
     return cal__slots_block(slots, *slot);
 }
 
-void cal__slots_put(struct cal__slots *slots, uint32_t slot)
+static bool is_resting(const struct cal__slots *slots, uint32_t slot)
 {
-    set_entry(slots, slot, CAL_SLOT_FREED);
-    slots->resting[slot / 64] |= (uint64_t)1 << slot % 64;
-    slots->last_freed = slot;
-    slots->rest++;
+    return (slots->resting[slot / 64] >> slot % 64) & 1;
+}
+
+void cal__slots_put_remote(struct cal__slots *slots, uint32_t slot)
+{
+    if (CAL_UNLIKELY(is_free(slots, slot) || is_resting(slots, slot)))
+        cal__fatal("double free", cal__slots_block(slots, slot));
+    cal__slots_put(slots, slot);
 }
 
 void *cal__slots_next(const struct cal__page *page, const void *block)
 {
     const struct cal__slots *slots = cal__page_slots(page);
-    unsigned entry = cal__slots_entry(slots, cal__slots_index(slots, block));
-    return entry < CAL_SLOT_LINK ? NULL : cal__slots_block(slots, entry - CAL_SLOT_LINK);
+    uint32_t mark = cal_slot_mark(&slots->slab, cal__slots_index(slots, block));
+    if (CAL_UNLIKELY(mark < CAL_SLOT_LAST || mark >= CAL_MARK_KEPT ||
+                     (mark >= CAL_SLOT_LINK && mark - CAL_SLOT_LINK >= slots->slab.slots)))
+        cal__fatal("double free", block);
+    return mark == CAL_SLOT_LAST ? NULL : cal__slots_block(slots, mark - CAL_SLOT_LINK);
 }
 
 void cal__slots_set_next(struct cal__page *page, void *block, const void *next)
 {
     struct cal__slots *slots = cal__page_slots(page);
-    unsigned entry = next == NULL ? CAL_SLOT_LAST : CAL_SLOT_LINK + cal__slots_index(slots, next);
-    set_entry(slots, cal__slots_index(slots, block), entry);
+    uint32_t mark = next == NULL ? CAL_SLOT_LAST : CAL_SLOT_LINK + cal__slots_index(slots, next);
+    set_mark(slots, cal__slots_index(slots, block), mark);
 }
 
 /* Blocks by themselves. */
@@ -396,7 +401,7 @@ static bool open_large(struct cal__page *page, size_t offset, size_t after)
     slots->slab.free_slots[0] = 0;
     /* So that offset 0 is a start and no other. */
     slots->factor = 1;
-    set_entry(slots, 0, CAL_SLOT_LIVE);
+    set_mark(slots, 0, CAL_MARK_NEVER);
     raise_longest(cal__page_granules(page));
     cal__large_begin(page, slots->slab.block_size);
     atomic_store_explicit(&page->slots, slots, memory_order_release);
@@ -452,9 +457,7 @@ void cal__slots_give(struct cal__slots *slots, uint32_t slot)
     } else if (CAL_UNLIKELY(cal__page_heap(page) != cal__thread_heap)) {
         cal__remote_push_slot(page, cal__slots_block(slots, slot));
     } else {
-        cal__slots_put(slots, slot);
-        if (--page->countdown == 0)
-            cal__heap_page_event(page);
+        cal__slots_put_own(slots, page, slot);
     }
 }
 
@@ -467,16 +470,16 @@ uint32_t cal__slots_rebuild(struct cal__page *page)
     memset(slots->slab.free_slots, 0, bytes);
     memset(slots->resting, 0, bytes);
     for (uint32_t slot = 0; slot < slots->reach; slot++) {
-        unsigned entry = cal__slots_entry(slots, slot);
-        if (entry == CAL_SLOT_WITHHELD)
+        uint32_t mark = cal_slot_mark(&slots->slab, slot);
+        if (mark == CAL_MARK_WITHHELD)
             continue;
-        carved += entry != CAL_SLOT_NEVER;
-        if (entry == CAL_SLOT_LIVE || entry == CAL_SLOT_KEPT) {
+        carved++;
+        if (mark >= CAL_MARK_KEPT) {
             used++;
             continue;
         }
-        if (entry != CAL_SLOT_NEVER)
-            set_entry(slots, slot, CAL_SLOT_FREED);
+        if (mark != CAL_MARK_NEVER)
+            set_mark(slots, slot, CAL_SLOT_FREED);
         slots->slab.free_slots[slot / 64] |= (uint64_t)1 << slot % 64;
         slots->at_hand++;
     }
@@ -488,7 +491,7 @@ uint32_t cal__slots_live(const struct cal__slots *slots)
 {
     uint32_t live = 0;
     for (uint32_t slot = 0; slot < slots->slab.slots; slot++)
-        live += cal__slots_entry(slots, slot) == CAL_SLOT_LIVE;
+        live += cal_slot_mark(&slots->slab, slot) >> 31;
     return live;
 }
 
@@ -537,8 +540,7 @@ static struct cal__slots *find(const void *block, uint32_t *slot)
     struct cal__slots *slots = slot_around(block, slot);
     if (slots == NULL)
         return NULL;
-    unsigned entry = cal__slots_entry(slots, *slot);
-    return entry == CAL_SLOT_LIVE || entry == CAL_SLOT_KEPT ? slots : NULL;
+    return cal_slot_mark(&slots->slab, *slot) >= CAL_MARK_KEPT ? slots : NULL;
 }
 
 CAL_EXPORT struct cal_slab *cal_slot_find(const void *address, uint32_t *slot)
@@ -552,8 +554,11 @@ CAL_EXPORT int cal_slot_release(void *block)
 {
     uint32_t slot;
     struct cal__slots *slots = find(block, &slot);
+    uint32_t mark;
     if (slots == NULL || cal__slots_block(slots, slot) != block ||
-        cal__slots_claim(slots, slot, CAL_SLOT_KEPT, CAL_SLOT_FREED) != CAL_SLOT_KEPT)
+        !cal__mark_is_kept(mark = cal_slot_mark(&slots->slab, slot)) ||
+        !__atomic_compare_exchange_n(&slots->slab.marks[slot], &mark, CAL_SLOT_FREED, false,
+                                     __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
         return -EINVAL;
     cal__annotate_begin();
     cal__slots_give(slots, slot);
@@ -566,6 +571,7 @@ CAL_EXPORT int cal_slot_hold(struct cal_slab *slab, uint32_t slot)
     struct cal__slots *slots = (struct cal__slots *)slab;
     if (slot >= slab->slots || !is_free(slots, slot))
         return -EINVAL;
-    withdraw(slots, slot, CAL_SLOT_KEPT);
+    set_mark(slots, slot, CAL_MARK_KEPT);
+    withdraw(slots, slot);
     return 0;
 }

@@ -2,15 +2,18 @@
  *
  * While there is one, heaps make pages of CAL_PAGE_SLOTS where they made slabs with lists. The pages go
  * the same ways (heap.c, remote.c); what differs is in `struct cal__slots`, in metadata: the bitmap of
- * free slots, which is the owner's, and an entry for each slot, which says what the slot is and links
- * it while it is in page->remote.
+ * free slots, which is the owner's, and a mark for each slot, which says what the slot is, has bits of the
+ * add-on's while the slot is live or kept, and links it while it is in page->remote.
  *
  *     NEVER ──┬─▶ LIVE ──▶ KEPT ──┬──────────────────────▶ FREED ─▶ LIVE …
  *     FREED ──┘  take     claim   │ own thread: put          ▲
  *                                 └─▶ linked, in `remote` ───┘ owner collects
  *
- * A claim is a compare-and-swap, so of two frees of a slot one is found out, whoever makes them. The
- * entries alone say what is free: a forked child makes the bitmap of pages without an owner anew.
+ * The owner claims a slot by a load and a store, others by a compare-and-swap. Of two frees of one slot at the
+ * same moment, one by its owner, both may succeed; then a slot that is in `remote` has another mark or is
+ * free already, or the list is shorter than its count, and the owner finds that when it collects. Any other
+ * second free finds a slot that is not live. The marks alone say what is free: a forked child makes the bitmap
+ * of pages without an owner anew.
  *
  * What is freed rests in a second bitmap until the slots at hand are used up, so that no block is used
  * again at once, and of a slab that is hardly used only the first part, `reach`, is cut: memory that was
@@ -24,38 +27,39 @@
 
 #include "heap.h"
 
-enum cal__slot_entry {
-    CAL_SLOT_NEVER, /* was never handed out */
-    CAL_SLOT_FREED,
-    CAL_SLOT_LIVE,
-    CAL_SLOT_KEPT,     /* freed, and the add-on may keep it */
-    CAL_SLOT_WITHHELD, /* the add-on never wants it handed out */
-    CAL_SLOT_LAST,     /* in page->remote, the last there ... */
-    CAL_SLOT_LINK,     /* ... or this plus the number of the next */
+/* Marks below CAL_MARK_KEPT, the first two of <calloc/hooks.h>. */
+enum cal__slot_mark {
+    CAL_SLOT_FREED = CAL_MARK_WITHHELD + 1,
+    CAL_SLOT_LAST, /* in page->remote, the last there ... */
+    CAL_SLOT_LINK, /* ... or this plus the number of the next */
 };
 
 struct cal__slots {
     struct cal_slab slab; /* what the add-on sees */
+    /* What is used for each block. */
+    uint64_t factor;     /* which offsets start a slot (size_class.h) */
+    uint64_t choices;    /* random bits, to be used from the lowest, below one that ends them */
+    uint32_t word;       /* of free_slots: where random choices are made */
+    uint32_t at_hand;    /* bits in free_slots */
+    uint32_t few;        /* when there are no more at hand, others are let in */
+    uint32_t rest;       /* bits in `resting` */
+    uint64_t *resting;   /* free again, and not at hand yet */
+    uint32_t last_freed; /* the slot that rests longest, if it rests */
+
     struct cal__page *page;
     struct cal__slots *next_unused;
     unsigned shelf;      /* where it waits for its next use */
     uint32_t first_word; /* of free_slots: those before it are zero */
-    uint32_t at_hand;    /* bits in free_slots */
-    uint32_t few;        /* when there are no more at hand, others are let in */
-    uint32_t rest;       /* bits in `resting` */
-    uint32_t last_freed; /* the slot that rests longest, if it rests */
     uint32_t reach;      /* slots from the first on that were at hand ever */
-    uint32_t word;       /* of free_slots: where random choices are made */
-    uint64_t choices;    /* random bits, to be used from the lowest */
-    uint32_t choices_left;
-    uint64_t *resting; /* free again, and not at hand yet */
-    uint64_t factor;   /* which offsets start a slot (size_class.h) */
-    _Atomic uint16_t *entry;
 };
 
 _Static_assert(offsetof(struct cal__slots, slab) == 0, "one pointer for both");
-_Static_assert(CAL_SLOT_LINK + CAL_GRANULE / CAL_ALIGNMENT <= UINT16_MAX,
-               "an entry holds any link");
+_Static_assert(CAL_SLOT_LINK + CAL_SLAB_LARGE_GRANULES * CAL_GRANULE / CAL_ALIGNMENT <
+                   CAL_MARK_KEPT,
+               "a mark holds any link");
+
+/* What is played; all NULL while nothing is. */
+extern struct cal_slots cal__slots_played __attribute__((visibility("hidden")));
 
 /* The role, complete but for NULLs; NULL while nobody plays it. */
 const struct cal_slots *cal__slots_role(void);
@@ -70,11 +74,19 @@ bool cal__slots_open(struct cal__page *page);
 /* The page is about to be released. */
 void cal__slots_close(struct cal__page *page);
 
-/* A block of HEAP's current page; NULL when it has none. *SLOT: which of the page's. */
+/* A block of HEAP's current page; NULL when it has none. *SLOT: which of the page's. Its mark is what it was. */
 void *cal__slots_take(struct cal__heap *heap, struct cal__page *page, uint32_t *slot);
 /* The slot is free; the counts are the caller's business. Only by the owner, or for a page without
  * one under the lock for those. */
-void cal__slots_put(struct cal__slots *slots, uint32_t slot);
+CAL_INLINE void cal__slots_put(struct cal__slots *slots, uint32_t slot)
+{
+    cal_slot_set_mark(&slots->slab, slot, CAL_SLOT_FREED);
+    slots->resting[slot / 64] |= (uint64_t)1 << slot % 64;
+    slots->last_freed = slot;
+    slots->rest++;
+}
+/* The same for one that comes out of page->remote, where it must not be free already. */
+void cal__slots_put_remote(struct cal__slots *slots, uint32_t slot);
 
 /* For lists of slots outside their pages: what follows BLOCK, or NULL. */
 void *cal__slots_next(const struct cal__page *page, const void *block);
@@ -83,19 +95,59 @@ void cal__slots_set_next(struct cal__page *page, void *block, const void *next);
 /* A block by itself for CALL, of SIZE bytes with what the role adds. *ZEROED as in large.h. */
 void *cal__slots_large(size_t size, const struct cal_call *call, bool *zeroed);
 
-CAL_INLINE unsigned cal__slots_entry(const struct cal__slots *slots, uint32_t slot)
+/* Whether the role keeps the slot, or is about to decide on it. */
+CAL_INLINE bool cal__mark_is_kept(uint32_t mark)
 {
-    return atomic_load_explicit(&slots->entry[slot], memory_order_acquire);
+    return (mark & (CAL_MARK_LIVE | CAL_MARK_KEPT)) == CAL_MARK_KEPT;
 }
 
-/* Changes an entry from what it must be; else returns what it was instead. */
-CAL_INLINE unsigned cal__slots_claim(struct cal__slots *slots, uint32_t slot, unsigned from,
-                                     unsigned to)
+/* Ends the life of a slot: returns its mark, which is KEPT now if it was live and else has not changed. OWN: the
+ * page is the calling thread's. */
+CAL_INLINE uint32_t cal__slots_claim(struct cal__slots *slots, uint32_t slot, bool own)
 {
-    uint16_t expected = (uint16_t)from;
-    atomic_compare_exchange_strong_explicit(&slots->entry[slot], &expected, (uint16_t)to,
-                                            memory_order_acq_rel, memory_order_acquire);
-    return expected;
+    uint32_t mark = cal_slot_mark(&slots->slab, slot);
+    if (CAL_LIKELY(own)) {
+        if (CAL_LIKELY((mark & CAL_MARK_LIVE) != 0)) {
+            __atomic_store_n(&slots->slab.marks[slot], CAL_MARK_KEPT, __ATOMIC_RELAXED);
+            /* What is written to the block comes behind it. */
+            atomic_thread_fence(memory_order_release);
+        }
+        return mark;
+    }
+    while ((mark & CAL_MARK_LIVE) != 0 &&
+           !__atomic_compare_exchange_n(&slots->slab.marks[slot], &mark, CAL_MARK_KEPT, true,
+                                        __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        ;
+    return mark;
+}
+
+/* The choices left that a number of random bits is good for: the bits below the uppermost one. */
+#define CAL_SLOTS_CHOICES         10
+#define CAL_SLOTS_CHOOSER(random) (((random) >> 4) | (uint64_t)1 << 6 * CAL_SLOTS_CHOICES)
+
+/* Whether there is a choice at hand, and what it takes; otherwise cal__slots_take() sees to it. */
+CAL_INLINE bool cal__slots_may_choose(const struct cal__slots *slots)
+{
+    return slots->at_hand > slots->few && slots->slab.free_slots[slots->word] != 0 &&
+           slots->choices > 1;
+}
+
+/* Takes one of the slots of `word`, by chance; it counts as used. Six random bits turn the part of the word that
+ * has free slots; the lowest bit that is set then is the choice. */
+CAL_INLINE uint32_t cal__slots_choose(struct cal__slots *slots, struct cal__page *page)
+{
+    uint64_t *place = &slots->slab.free_slots[slots->word];
+    uint64_t word = *place;
+    unsigned lowest = (unsigned)__builtin_ctzll(word);
+    unsigned length = 64 - (unsigned)__builtin_clzll(word) - lowest;
+    unsigned turn = lowest + ((unsigned)slots->choices & 63) * length / 64;
+    slots->choices >>= 6;
+    uint64_t turned = word >> turn | word << ((64 - turn) & 63);
+    unsigned bit = ((unsigned)__builtin_ctzll(turned) + turn) & 63;
+    *place = word & ~((uint64_t)1 << bit);
+    slots->at_hand--;
+    page->countdown++;
+    return slots->word * 64 + bit;
 }
 
 /* A claimed slot is free: it goes back to its page, and that to whom it belongs. */
@@ -104,6 +156,14 @@ void cal__slots_give(struct cal__slots *slots, uint32_t slot);
 /* In the child of a fork, for a page whose owner does not exist there: free is what its entries say.
  * Returns how many slots are not. */
 uint32_t cal__slots_rebuild(struct cal__page *page);
+
+/* A page of slots that is the calling thread's gets one back. */
+CAL_INLINE void cal__slots_put_own(struct cal__slots *slots, struct cal__page *page, uint32_t slot)
+{
+    cal__slots_put(slots, slot);
+    if (CAL_UNLIKELY(--page->countdown == 0))
+        cal__heap_page_event(page);
+}
 
 /* Slots that the program holds. */
 uint32_t cal__slots_live(const struct cal__slots *slots);

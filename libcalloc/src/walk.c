@@ -221,7 +221,7 @@ RACY static bool visit_slab(struct cal__page *page, struct block_walk *walk)
 static bool visit_slots(const struct cal__slots *slots, struct block_walk *walk)
 {
     for (uint32_t slot = 0; slots != NULL && slot < slots->slab.slots; slot++)
-        if (cal__slots_entry(slots, slot) == CAL_SLOT_LIVE &&
+        if ((cal_slot_mark(&slots->slab, slot) & CAL_MARK_LIVE) != 0 &&
             !walk->visit(cal__slots_block(slots, slot), slots->slab.block_size, walk->argument))
             return false;
     return true;

@@ -18,6 +18,8 @@
 #define FILL_MAX   256
 #define FILL       0xa5
 #define KIND_SHIFT 56
+/* Its own bits of a slot's mark. */
+#define BITS(slot) ((slot) ^ 0x2a5a5a5a)
 
 struct slots_addon slots_addon = {.keep_max = 4096};
 struct cal_call slots_last_allocated, slots_last_freeing;
@@ -149,19 +151,29 @@ static void check_canary(const struct cal_slab *slab, const void *block, size_t 
     require(memcmp((const char *)block + bytes, canary, CANARY) == 0);
 }
 
-static bool allocated(struct cal_slab *slab, uint32_t slot, void *block,
-                      const struct cal_call *call)
+static void *allocated(struct cal_slab *slab, uint32_t slot, void *block, size_t bytes,
+                       unsigned how)
 {
+    unsigned kind = how >> CAL_SLOT_KIND_SHIFT;
     require(block == (char *)slab->first + slot * slab->block_size);
-    require(call->bytes + (slab->slots == 1 ? 0 : CANARY) <= slab->room &&
-            (uintptr_t)block % call->alignment == 0);
+    require(bytes + (slab->slots == 1 ? 0 : CANARY) <= slab->room);
+    require(cal_slot_mark(slab, slot) < CAL_MARK_KEPT &&
+            cal_slot_mark(slab, slot) != CAL_MARK_WITHHELD);
     require(*state_of(slab, slot) == 0);
-    *state_of(slab, slot) = call->bytes | (size_t)call->kind << KIND_SHIFT;
-    set_canary(slab, block, call->bytes);
+    /* A child that is forked now leaves the slot alone. */
+    cal_slot_set_mark(slab, slot, CAL_MARK_KEPT);
+    *state_of(slab, slot) = bytes | (size_t)kind << KIND_SHIFT;
+    if ((how & (CAL_SLOT_ZERO | CAL_SLOT_ZEROED)) == CAL_SLOT_ZERO)
+        memset(block, 0, bytes);
+    set_canary(slab, block, bytes);
     slots_addon.allocated++;
     if (slots_addon.ignore)
-        slots_last_allocated = *call;
-    return false;
+        slots_last_allocated = (struct cal_call){.size = sizeof slots_last_allocated,
+                                                 .kind = (enum cal_call_kind)kind,
+                                                 .zero = (how & CAL_SLOT_ZERO) != 0,
+                                                 .bytes = bytes};
+    cal_slot_set_mark(slab, slot, CAL_MARK_LIVE | BITS(slot));
+    return block;
 }
 
 static void check_fill(void *block, size_t length)
@@ -175,6 +187,7 @@ static void let_go(void *block)
     uint32_t slot;
     struct cal_slab *slab = cal_slot_find(block, &slot);
     require(slab != NULL && (char *)slab->first + slot * slab->block_size == block);
+    require(cal_slot_mark(slab, slot) == (CAL_MARK_KEPT | BITS(slot)));
     check_fill(block, *state_of(slab, slot));
     *state_of(slab, slot) = 0;
     slots_addon.released++;
@@ -182,8 +195,9 @@ static void let_go(void *block)
 }
 
 static enum cal_slot_verdict freeing(struct cal_slab *slab, uint32_t slot, void *block,
-                                     const struct cal_call *call)
+                                     uint32_t bits, const struct cal_call *call)
 {
+    require(bits == BITS(slot) && cal_slot_mark(slab, slot) == CAL_MARK_KEPT);
     size_t *state = state_of(slab, slot);
     size_t bytes = requested(*state);
     check_canary(slab, block, bytes);
@@ -197,6 +211,7 @@ static enum cal_slot_verdict freeing(struct cal_slab *slab, uint32_t slot, void 
     }
     memset(block, FILL, bytes < FILL_MAX ? bytes : FILL_MAX);
     *state = bytes;
+    cal_slot_set_mark(slab, slot, CAL_MARK_KEPT | BITS(slot));
     slots_addon.kept++;
     acquire();
     void *oldest = kept[next_kept];

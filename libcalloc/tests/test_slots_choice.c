@@ -38,14 +38,18 @@ static void close_slab(struct cal_slab *slab)
     closed++;
 }
 
-static bool allocated(struct cal_slab *slab, uint32_t slot, void *block,
-                      const struct cal_call *call)
+/* SAYS_ZEROS: the add-on takes it that the bytes are zeros. */
+static void *allocated(struct cal_slab *slab, uint32_t slot, void *block, size_t bytes,
+                       unsigned how)
 {
-    return says_zeros;
+    if ((how & CAL_SLOT_ZERO) != 0 && !says_zeros)
+        memset(block, 0, bytes);
+    cal_slot_set_mark(slab, slot, CAL_MARK_LIVE);
+    return block;
 }
 
 static enum cal_slot_verdict freeing(struct cal_slab *slab, uint32_t slot, void *block,
-                                     const struct cal_call *call)
+                                     uint32_t bits_of_mark, const struct cal_call *call)
 {
     return CAL_SLOT_RELEASE;
 }

@@ -121,8 +121,33 @@ struct cal_slab {
     /* Bit i % 64 of word i / 64: slot i is free, and can be handed out next. For open(), where all bits are
      * set, and choose() only. */
     uint64_t *free_slots;
-    void *state; /* `state_bytes` of the role's own, zeroed when the slab is opened */
+    void *state;     /* `state_bytes` of the role's own, zeroed when the slab is opened */
+    uint32_t *marks; /* what each slot is: cal_slot_mark() */
 };
+
+/* What a slot is, in one word beside it that threads may read at any time. Bits 0 to 29 of a slot that is live or
+ * kept are the role's own, to keep what it has to know of the block: the size that was asked for, say. Of any
+ * other they are the core's, and mean nothing to the role but these two values. */
+#define CAL_MARK_LIVE (UINT32_C(1) << 31) /* the program holds it */
+#define CAL_MARK_KEPT \
+    (UINT32_C(1) << 30) /* freed, and the role is about to decide on it or keeps it */
+#define CAL_MARK_ROLE (CAL_MARK_KEPT - 1) /* the bits of the role */
+enum {
+    CAL_MARK_NEVER = 0,    /* the slot was never handed out */
+    CAL_MARK_WITHHELD = 1, /* and never will be */
+};
+
+static inline uint32_t cal_slot_mark(const struct cal_slab *slab, uint32_t slot)
+{
+    return __atomic_load_n(&slab->marks[slot], __ATOMIC_ACQUIRE);
+}
+
+/* Only by the role, of a slot that is in its hands: in allocated(), which leaves it live, and in freeing() and
+ * resize(); and of one it keeps. What was written to the block before is seen by whoever sees the mark. */
+static inline void cal_slot_set_mark(struct cal_slab *slab, uint32_t slot, uint32_t mark)
+{
+    __atomic_store_n(&slab->marks[slot], mark, __ATOMIC_RELEASE);
+}
 
 /* Space around a block by itself, which the role may protect. */
 struct cal_guard {
@@ -137,6 +162,11 @@ enum cal_slot_verdict {
     CAL_SLOT_RELEASE = 0, /* the slot is free now */
     CAL_SLOT_KEEP,        /* it is not, until cal_slot_release() */
 };
+
+/* `how` of allocated(): these bits, and a kind of call above them. */
+#define CAL_SLOT_ZERO       1U
+#define CAL_SLOT_ZEROED     2U
+#define CAL_SLOT_KIND_SHIFT 2
 
 /* What choose() answers when it has no preference. */
 #define CAL_SLOT_ANY UINT32_MAX
@@ -188,16 +218,21 @@ struct cal_slots {
      * the only free one. For one slab it never runs in two threads at a time. May run with locks held. */
     uint32_t (*choose)(struct cal_slab *slab);
 
-    /* A slot was handed out for `call`. The `bytes` at `block` belong to the program once this
-     * returns. All other bytes up to `room` are the role's. True: the `bytes` read as zeros, and the core
-     * does not write to them; false: it is not known, and if `zero` is set the core makes them so where it
-     * does not know that they are. So where `zero` is set the role writes nothing but zeros to them. */
-    bool (*allocated)(struct cal_slab *slab, uint32_t slot, void *block,
-                      const struct cal_call *call);
+    /* A slot is handed out for a request of `bytes`, which are the program's once this returns; all other
+     * bytes up to `room` are the role's. `how` says how it was made. The mark is what the slot was before,
+     * and on return must be CAL_MARK_LIVE with bits of the role's: cal_slot_set_mark(). A slot that is set to
+     * CAL_MARK_KEPT before anything else is changed is used no more in a child that another thread forks
+     * meanwhile; one that has its old mark is free there. Where CAL_SLOT_ZERO is
+     * set the `bytes` must read as zeros on return; with CAL_SLOT_ZEROED they do, as far as the core knows.
+     * Returns `block`. NULL: the core does all this, and the bits of the role are 0. */
+    void *(*allocated)(struct cal_slab *slab, uint32_t slot, void *block, size_t bytes,
+                       unsigned how);
 
-    /* A live block is given back. That it is live was checked, and it is not any more. Preserves errno. */
+    /* A live block is given back: `bits` of the role's were in its mark, which now is CAL_MARK_KEPT without any.
+     * That it is live was checked. With CAL_SLOT_KEEP the role may have set bits of its own beside
+     * CAL_MARK_KEPT. Preserves errno. */
     enum cal_slot_verdict (*freeing)(struct cal_slab *slab, uint32_t slot, void *block,
-                                     const struct cal_call *call);
+                                     uint32_t bits, const struct cal_call *call);
 
     /* Bytes that the program may use of a live block, at least as many as it asked for; NULL: `room`. */
     size_t (*usable)(struct cal_slab *slab, uint32_t slot, const void *block);
