@@ -3,6 +3,8 @@
 void cal__canary_make_key(struct cal__canary_key *key, struct cal__random *random)
 {
     cal__random_bytes(random, key, sizeof *key);
+    /* So that all values of each byte come up. */
+    key->multiplier |= 1;
 }
 
 /* How much of the slack is covered from its start; a multiple of 8 unless it is all. */

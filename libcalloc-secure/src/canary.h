@@ -5,7 +5,7 @@
  *
  * The word is MULTIPLIER * number + ADDEND modulo 2^64, where the number tells the blocks of a key apart
  * (multiply-shift after Dietzfelbinger, "Universal hashing and k-wise independent random variables via integer
- * arithmetic without primes", 1996): one multiplication, and for numbers below 2^16 the upper 48 bits are
+ * arithmetic without primes", 1996): one multiplication, and for numbers below 2^15 the upper 48 bits are
  * pairwise independent. Whoever has seen no canary or one of a key knows nothing of those bits of any other. From
  * several, the key can be computed: this is no message authentication code. Use a key for each slab, so that what
  * was read in one does not help in another. Two bytes are then changed:

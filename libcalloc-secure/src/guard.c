@@ -16,6 +16,9 @@
 
 enum { MAPPINGS_PER_GUARD = 2, MAPPINGS_DEFAULT = 65530 };
 
+/* A process that has made so many times `protect_first` guards is no small one, whatever has become of them. */
+enum { EARLY_TIMES = 16 };
+
 /* Set at start. */
 static bool can_mark;
 static size_t protect_first;
@@ -23,6 +26,7 @@ static size_t protect_first;
 static _Atomic size_t budget;
 static _Atomic size_t marked;
 static _Atomic size_t protected_now;
+static _Atomic size_t protected_ever;
 static _Atomic size_t refused;
 
 static size_t load(_Atomic size_t *count)
@@ -85,6 +89,15 @@ static bool mark(void *address, size_t length)
     return true;
 }
 
+/* How many protected guards there may be before others are marked. */
+static size_t early_ones(void)
+{
+    if (load(&protected_ever) >= EARLY_TIMES * protect_first)
+        return 0;
+    size_t allowed = load(&budget);
+    return protect_first < allowed ? protect_first : allowed;
+}
+
 /* At most LIMIT of them. */
 static bool protect(void *address, size_t length, size_t limit)
 {
@@ -97,8 +110,10 @@ static bool protect(void *address, size_t length, size_t limit)
     if (madvise(address, length, MADV_DONTNEED) == 0
             ? mprotect(address, length, PROT_NONE) == 0
             : mmap(address, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
-                  MAP_FAILED)
+                  MAP_FAILED) {
+        add(&protected_ever, 1);
         return true;
+    }
     subtract(&protected_now, 1);
     /* Somebody else has used up the mappings. They are to have what is left. */
     if (errno == ENOMEM)
@@ -108,9 +123,8 @@ static bool protect(void *address, size_t length, size_t limit)
 
 static enum cal__guard install(void *address, size_t length)
 {
-    size_t allowed = load(&budget);
     if (can_mark) {
-        size_t early = protect_first < allowed ? protect_first : allowed;
+        size_t early = early_ones();
         if (load(&protected_now) < early && protect(address, length, early))
             return CAL_GUARD_PROTECTED;
         /* Refused for locked memory, in which the kernel may not give pages back. */
@@ -161,12 +175,10 @@ bool cal__guard_remove(void *address, size_t length, enum cal__guard guard)
 
 enum cal__guard cal__guard_next(void)
 {
-    size_t allowed = load(&budget);
     size_t now = load(&protected_now);
     if (can_mark)
-        return now < (protect_first < allowed ? protect_first : allowed) ? CAL_GUARD_PROTECTED
-                                                                         : CAL_GUARD_MARKED;
-    return now < allowed ? CAL_GUARD_PROTECTED : CAL_GUARD_NONE;
+        return now < early_ones() ? CAL_GUARD_PROTECTED : CAL_GUARD_MARKED;
+    return now < load(&budget) ? CAL_GUARD_PROTECTED : CAL_GUARD_NONE;
 }
 
 bool cal__guard_can_mark(void)

@@ -9,7 +9,8 @@
  *
  * Sandboxes that a process enters later may kill on an advice they do not know, as that of OpenSSH
  * since 9.3 does, but let mprotect pass. So the first guards of a process, which may be all that a
- * small one ever has, are protected ones, if it is told so.
+ * small one ever has, are protected ones, if it is told so; until sixteen times as many have been made, of
+ * which most are gone.
  *
  * Memory with guards must be private and anonymous. Both kinds survive fork, and, with MADV_DONTNEED
  * and MADV_FREE over the range, stay; mmap over the range with MAP_FIXED takes marks away. */

@@ -100,10 +100,11 @@ static char *page_down(const void *address)
     return (char *)((uintptr_t)address & ~(uintptr_t)(CAL_HARDENED_PAGE - 1));
 }
 
-/* From the start of the range to the page that the block begins in, and from its end on. */
-static size_t before_bytes(const struct cal_slab *slab)
+/* The pages beside those that the block is in. What more the granules of its range leave over keeps its memory:
+ * to give it back would cost a fault for each page when it is used again. */
+static char *before_start(const struct cal_slab *slab)
 {
-    return (size_t)(page_down(slab->first) - (char *)slab->address);
+    return page_down(slab->first) - CAL_HARDENED_PAGE;
 }
 
 static char *after_start(const struct cal_slab *slab)
@@ -111,9 +112,14 @@ static char *after_start(const struct cal_slab *slab)
     return page_down((char *)slab->first + slab->block_size + CAL_HARDENED_PAGE - 1);
 }
 
+static size_t before_bytes(const struct cal_slab *slab)
+{
+    return before_start(slab) >= (char *)slab->address ? CAL_HARDENED_PAGE : 0;
+}
+
 static size_t after_bytes(const struct cal_slab *slab)
 {
-    return (size_t)((char *)slab->address + slab->length - after_start(slab));
+    return after_start(slab) < (char *)slab->address + slab->length ? CAL_HARDENED_PAGE : 0;
 }
 
 static enum cal__guard protect(void *address, size_t length)
@@ -127,9 +133,8 @@ bool cal__large_open(struct cal_slab *slab)
     state->fresh = slab->fresh;
     if (cal__hardened.settings.guard_large == 0)
         return true;
-    /* Below the block there is what the granules of its range leave over, but no page if it is to have none. */
     if (cal__hardened.settings.guard_large == 2)
-        state->before = protect(slab->address, before_bytes(slab));
+        state->before = protect(before_start(slab), before_bytes(slab));
     state->after = protect(after_start(slab), after_bytes(slab));
     return true;
 }
@@ -143,7 +148,7 @@ void cal__large_close(struct cal_slab *slab)
     if (all && state->before == CAL_GUARD_MARKED)
         cal__guard_forget(state->before);
     else
-        cal__guard_remove(slab->address, before_bytes(slab), state->before);
+        cal__guard_remove(before_start(slab), before_bytes(slab), state->before);
     if (all && state->after == CAL_GUARD_MARKED)
         cal__guard_forget(state->after);
     else

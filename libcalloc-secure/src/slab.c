@@ -3,34 +3,17 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "canary.h"
 #include "guard.h"
 #include "hardened.h"
 #include "hold.h"
-#include "kind.h"
 #include "large.h"
+#include "quick.h"
 #include "report.h"
+#include "slot.h"
 #include "zeros.h"
-
-/* The bits of a live slot's mark: the size that was asked for, below two for the kind. */
-enum { KIND_SHIFT = 28 };
-#define REQUESTED ((UINT32_C(1) << KIND_SHIFT) - 1)
-
-/* The mark of a slot that is kept and zeros. One that is kept without this bit is busy: others look away. */
-#define HELD (CAL_MARK_KEPT | 1)
-
-struct state {
-    struct cal__canary_key key;
-    uint32_t looked_at; /* bytes at the start of a slot that are looked at when it is used again */
-    enum cal__guard guard;
-    bool fresh; /* the slab was made of memory that nobody had used */
-};
 
 /* A larger block has pages of its own. */
 enum { UNTOUCHED_MIN = 4096 };
-
-/* Slots of up to so many bytes have a way of their own. */
-enum { QUICK_MAX = 256 };
 
 static size_t guard_bytes(void)
 {
@@ -39,48 +22,7 @@ static size_t guard_bytes(void)
 
 static size_t state_bytes(uint32_t slots)
 {
-    return slots == 1 ? cal__large_state_bytes() : sizeof(struct state);
-}
-
-/* Marks. */
-
-CAL_INLINE bool is_live(uint32_t mark)
-{
-    return (mark & CAL_MARK_LIVE) != 0;
-}
-
-/* Its bytes are zeros, if zero_on_free is on. */
-CAL_INLINE bool is_free(uint32_t mark)
-{
-    return mark == HELD || (mark < CAL_MARK_KEPT && mark != CAL_MARK_WITHHELD);
-}
-
-/* The first slot, if it is there to be a neighbour only, is as good as free; other withheld ones reach into a guard. */
-CAL_INLINE bool is_free_neighbour(uint32_t slot, uint32_t mark)
-{
-    return is_free(mark) || (mark == CAL_MARK_WITHHELD && slot == 0);
-}
-
-/* From now on others look away. */
-CAL_INLINE void set_busy(struct cal_slab *slab, uint32_t slot)
-{
-    __atomic_store_n(&slab->marks[slot], CAL_MARK_KEPT, __ATOMIC_RELAXED);
-    CAL_FENCE(memory_order_release);
-}
-
-CAL_INLINE void set_live(struct cal_slab *slab, uint32_t slot, uint32_t kind, size_t requested)
-{
-    cal_slot_set_mark(slab, slot, CAL_MARK_LIVE | kind << KIND_SHIFT | (uint32_t)requested);
-}
-
-CAL_INLINE size_t requested_in(uint32_t mark)
-{
-    return mark & REQUESTED;
-}
-
-CAL_INLINE unsigned recorded_kind(uint32_t mark)
-{
-    return (mark & CAL_MARK_ROLE) >> KIND_SHIFT;
+    return slots == 1 ? cal__large_state_bytes() : sizeof(struct cal__slab_state);
 }
 
 size_t cal__slab_requested(const struct cal_slab *slab, uint32_t slot)
@@ -88,18 +30,7 @@ size_t cal__slab_requested(const struct cal_slab *slab, uint32_t slot)
     if (slab->slots == 1)
         return cal__large_requested(slab);
     uint32_t mark = cal_slot_mark(slab, slot);
-    return is_live(mark) ? requested_in(mark) : SIZE_MAX;
-}
-
-CAL_INLINE unsigned char *block_of(const struct cal_slab *slab, uint32_t slot)
-{
-    return (unsigned char *)slab->first + slot * slab->block_size;
-}
-
-CAL_INLINE uint64_t canary_of(const struct cal_slab *slab, uint32_t slot)
-{
-    const struct state *state = slab->state;
-    return cal__canary_word(&state->key, slot);
+    return cal__mark_is_live(mark) ? cal__mark_requested(mark) : SIZE_MAX;
 }
 
 /* Reports. */
@@ -123,8 +54,8 @@ static CAL_COLD void say(struct cal__report report)
 
 static struct cal__report overflow_of(const struct cal_slab *slab, uint32_t slot, size_t requested)
 {
-    const void *block = block_of(slab, slot);
-    size_t damage = cal__canary_damage(canary_of(slab, slot), block, requested, slab->room,
+    const void *block = cal__slot_block(slab, slot);
+    size_t damage = cal__canary_damage(cal__slot_canary(slab, slot), block, requested, slab->room,
                                        cal__hardened.settings.canary_bytes);
     return report_of(CAL_CHECK_overflow, slab, block, requested, damage);
 }
@@ -150,7 +81,7 @@ static CAL_COLD void report_written(const struct cal_slab *slab, void *block)
 /* Slabs. */
 
 /* Every so many slabs the last page is a guard, and the slots that reach into it are not used. */
-static void install_guard(struct cal_slab *slab, struct state *state)
+static void install_guard(struct cal_slab *slab, struct cal__slab_state *state)
 {
     static _Atomic uint32_t opened;
     uint64_t interval = cal__hardened.settings.guard_interval;
@@ -171,12 +102,15 @@ static void install_guard(struct cal_slab *slab, struct state *state)
 /* The first slot stays free, so that there is a neighbour below each block, where that costs little. */
 enum { NEIGHBOURS_MIN = 12, NEIGHBOURS_LEAST = 8 };
 
-static void keep_first(struct cal_slab *slab)
+static void keep_first(struct cal_slab *slab, const struct cal__slab_state *state)
 {
     uint64_t neighbours = cal__hardened.settings.neighbours;
     if (neighbours == 0 || slab->slots < (neighbours == 1 ? NEIGHBOURS_MIN : NEIGHBOURS_LEAST))
         return;
     slab->free_slots[0] &= ~(uint64_t)1;
+    /* The word that is looked at. */
+    if (!state->zeros)
+        memset(cal__slot_block(slab, 0) + slab->room - CAL_CANARY_WORD, 0, CAL_CANARY_WORD);
 }
 
 static size_t looked_at_of(size_t room)
@@ -190,16 +124,14 @@ static bool open_slab(struct cal_slab *slab)
 {
     if (slab->slots == 1)
         return cal__large_open(slab);
-    struct state *state = slab->state;
+    struct cal__slab_state *state = slab->state;
     state->fresh = slab->fresh;
     state->looked_at = (uint32_t)looked_at_of(slab->room);
     if (cal__hardened.settings.canary)
         cal__canary_make_key(&state->key, cal__hardened_random());
-    /* What is never looked at again need not be zeros. */
-    if (!cal__hardened.clean && !slab->fresh && cal__hardened.settings.zero_on_free)
-        memset(slab->address, 0, slab->length);
+    state->zeros = slab->fresh || cal__hardened.clean;
     install_guard(slab, state);
-    keep_first(slab);
+    keep_first(slab, state);
     return true;
 }
 
@@ -209,13 +141,13 @@ static void close_slab(struct cal_slab *slab)
         cal__large_close(slab);
         return;
     }
-    struct state *state = slab->state;
+    struct cal__slab_state *state = slab->state;
     if (cal__hardened.settings.validate_at_close && cal__hardened.settings.zero_on_free)
         for (uint32_t slot = 0; slot < slab->slots; slot++)
             if (cal_slot_mark(slab, slot) > CAL_MARK_WITHHELD &&
-                is_free(cal_slot_mark(slab, slot)) &&
-                cal__zeros_length(block_of(slab, slot), slab->room) != slab->room)
-                report_written(slab, block_of(slab, slot));
+                cal__mark_is_free(cal_slot_mark(slab, slot)) &&
+                cal__zeros_length(cal__slot_block(slab, slot), slab->room) != slab->room)
+                report_written(slab, cal__slot_block(slab, slot));
     if (state->guard != CAL_GUARD_NONE)
         cal__guard_remove((char *)slab->address + slab->length - guard_bytes(), guard_bytes(),
                           state->guard);
@@ -231,60 +163,61 @@ static uint64_t random_bits(void)
 static void write_canary(struct cal_slab *slab, uint32_t slot, size_t requested)
 {
     if (cal__hardened.settings.canary)
-        cal__canary_write(canary_of(slab, slot), block_of(slab, slot), requested, slab->room,
-                          cal__hardened.settings.canary_bytes);
+        cal__canary_write(cal__slot_canary(slab, slot), cal__slot_block(slab, slot), requested,
+                          slab->room, cal__hardened.settings.canary_bytes);
 }
 
 static bool canary_is_whole(const struct cal_slab *slab, uint32_t slot, size_t requested)
 {
     return !cal__hardened.settings.canary ||
-           cal__canary_verify(canary_of(slab, slot), block_of(slab, slot), requested, slab->room,
-                              cal__hardened.settings.canary_bytes);
+           cal__canary_verify(cal__slot_canary(slab, slot), cal__slot_block(slab, slot), requested,
+                              slab->room, cal__hardened.settings.canary_bytes);
 }
 
-static CAL_NOINLINE void *allocated(struct cal_slab *slab, uint32_t slot, void *block, size_t bytes,
-                                    unsigned how)
+/* A slot that was never used. True: it is zeros. */
+static bool first_use(const struct cal_slab *slab, const struct cal__slab_state *state, void *block)
+{
+    const struct cal__settings *settings = &cal__hardened.settings;
+    if (!state->zeros) {
+        if (settings->zero_on_free)
+            memset(block, 0, slab->room);
+        return settings->zero_on_free != 0;
+    }
+    /* Pages that nobody has touched are left alone: reading them would cost a fault, for nothing. */
+    if (state->fresh && slab->room > UNTOUCHED_MIN)
+        return true;
+    /* Who reads a page first gets that of zeros, and a second fault at the first write. */
+    if (state->fresh)
+        __atomic_fetch_or((uint64_t *)block, 0, __ATOMIC_RELAXED);
+    if (CAL_UNLIKELY(!cal__zeros_all(block, state->looked_at)))
+        report_written(slab, block);
+    return state->looked_at == slab->room;
+}
+
+/* One that was. True: the BYTES are zeros; without a look at them nobody knows that they still are. */
+static bool used_again(const struct cal_slab *slab, const struct cal__slab_state *state,
+                       void *block, size_t bytes)
+{
+    if (CAL_UNLIKELY(!cal__zeros_all(block, state->looked_at)))
+        report_written(slab, block);
+    return state->looked_at >= bytes;
+}
+
+void *cal__slab_allocated(struct cal_slab *slab, uint32_t slot, void *block, size_t bytes,
+                          unsigned how)
 {
     if (slab->slots == 1)
         return cal__large_allocated(slab, block, bytes, how);
-    const struct state *state = slab->state;
-    size_t looked_at = state->looked_at;
-    /* Pages that nobody has touched are left alone: reading them would cost a fault, for nothing. */
-    bool untouched =
-        slab->room > UNTOUCHED_MIN && state->fresh && cal_slot_mark(slab, slot) == CAL_MARK_NEVER;
-    set_busy(slab, slot);
-    if (!untouched && CAL_UNLIKELY(!cal__zeros_all(block, looked_at)))
-        report_written(slab, block);
+    const struct cal__slab_state *state = slab->state;
+    bool never = cal_slot_mark(slab, slot) == CAL_MARK_NEVER;
+    cal__slot_set_busy(slab, slot);
+    bool zeros = never ? first_use(slab, state, block) : used_again(slab, state, block, bytes);
     write_canary(slab, slot, bytes);
-    set_live(slab, slot, cal__kind_of((enum cal_call_kind)(how >> CAL_SLOT_KIND_SHIFT)), bytes);
-    /* Without a look at them nobody knows that zeros are still there. */
-    if ((how & (CAL_SLOT_ZERO | CAL_SLOT_ZEROED)) == CAL_SLOT_ZERO && !untouched &&
-        looked_at < bytes)
-        memset((char *)block + looked_at, 0, bytes - looked_at);
+    cal__slot_set_live(slab, slot, cal__kind_of((enum cal_call_kind)(how >> CAL_SLOT_KIND_SHIFT)),
+                       bytes);
+    if ((how & (CAL_SLOT_ZERO | CAL_SLOT_ZEROED)) == CAL_SLOT_ZERO && !zeros)
+        memset(block, 0, bytes);
     return block;
-}
-
-/* The same where canaries and zeros are on, for slots of up to a cache line; about 50 instructions. It calls
- * nothing but what does all it would do, so that it need not save a register. */
-static void *allocated_usually(struct cal_slab *slab, uint32_t slot, void *block, size_t bytes,
-                               unsigned how)
-{
-    size_t room = slab->room;
-    if (CAL_UNLIKELY(room > QUICK_MAX || room - bytes > 3 * CAL_CANARY_WORD ||
-                     !cal__zeros_short(block, room)))
-        return allocated(slab, slot, block, bytes, how);
-    set_busy(slab, slot);
-    cal__canary_write_short(canary_of(slab, slot), (char *)block + bytes, room - bytes);
-    set_live(slab, slot, cal__kind_of((enum cal_call_kind)(how >> CAL_SLOT_KIND_SHIFT)), bytes);
-    return block;
-}
-
-/* The neighbour below: whoever wrote before the start of a block wrote there. */
-
-__attribute__((no_sanitize_thread)) static inline uint64_t last_word(const struct cal_slab *slab,
-                                                                     const unsigned char *block)
-{
-    return *(const volatile uint64_t *)(const void *)(block + slab->room - CAL_CANARY_WORD);
 }
 
 /* False when something is wrong. Others may be about to change the slot: what is seen counts only if the
@@ -292,17 +225,20 @@ __attribute__((no_sanitize_thread)) static inline uint64_t last_word(const struc
 static bool last_word_is_right(const struct cal_slab *slab, uint32_t slot)
 {
     const struct cal__settings *settings = &cal__hardened.settings;
+    const struct cal__slab_state *state = slab->state;
     uint32_t mark = cal_slot_mark(slab, slot);
     uint64_t expected = 0;
-    if (is_live(mark)) {
-        size_t slack = slab->room - requested_in(mark);
+    if (cal__mark_is_live(mark)) {
+        size_t slack = slab->room - cal__mark_requested(mark);
         if (!settings->canary || slack < CAL_CANARY_WORD)
             return true;
-        expected = cal__canary_turn(canary_of(slab, slot), slack);
-    } else if (!is_free_neighbour(slot, mark) || !settings->zero_on_free) {
+        expected = cal__canary_turn(cal__slot_canary(slab, slot), slack);
+    } else if (mark == CAL_MARK_NEVER && !state->zeros) {
+        return true;
+    } else if (!cal__mark_is_free_neighbour(slot, mark) || !settings->zero_on_free) {
         return true;
     }
-    if (CAL_LIKELY(last_word(slab, block_of(slab, slot)) == expected))
+    if (CAL_LIKELY(cal__slot_last_word(slab, cal__slot_block(slab, slot)) == expected))
         return true;
     CAL_FENCE(memory_order_acquire);
     return cal_slot_mark(slab, slot) != mark;
@@ -318,10 +254,10 @@ static CAL_COLD void look_again(const struct cal_slab *slab, uint32_t slot)
         if (last_word_is_right(slab, slot))
             return;
     uint32_t mark = cal_slot_mark(slab, slot);
-    if (is_live(mark))
-        report_overflow(slab, slot, requested_in(mark));
+    if (cal__mark_is_live(mark))
+        report_overflow(slab, slot, cal__mark_requested(mark));
     else
-        say(writing_of(slab, block_of(slab, slot)));
+        say(writing_of(slab, cal__slot_block(slab, slot)));
 }
 
 static void check_neighbour(const struct cal_slab *slab, uint32_t slot)
@@ -343,11 +279,25 @@ CAL_INLINE void check_call(const struct cal_slab *slab, const void *block,
 {
     const struct cal__settings *settings = &cal__hardened.settings;
     if (CAL_UNLIKELY(settings->kinds &&
-                     cal__kinds_differ(recorded_kind(bits), cal__kind_of(call->kind))))
-        report_mismatch(slab, block, requested_in(bits), true);
+                     cal__kinds_differ(cal__mark_kind(bits), cal__kind_of(call->kind))))
+        report_mismatch(slab, block, cal__mark_requested(bits), true);
     if (CAL_UNLIKELY(call->bytes != CAL_CALL_UNKNOWN && settings->sizes &&
-                     call->bytes != requested_in(bits)))
-        report_mismatch(slab, block, requested_in(bits), false);
+                     call->bytes != cal__mark_requested(bits)))
+        report_mismatch(slab, block, cal__mark_requested(bits), false);
+}
+
+/* Makes LENGTH bytes zeros, and touches no page that is. A program does not use all pages of each large block, and
+ * those that it did not are to take no memory afterwards either. */
+static void zero_pages(char *start, size_t length)
+{
+    while (length != 0) {
+        size_t part = CAL_HARDENED_PAGE - (uintptr_t)start % CAL_HARDENED_PAGE;
+        part = part < length ? part : length;
+        if (!cal__zeros_all(start, part))
+            memset(start, 0, part);
+        start += part;
+        length -= part;
+    }
 }
 
 /* All that may have been written: what was asked for, and the canary. */
@@ -355,20 +305,26 @@ static void make_zero(const struct cal_slab *slab, void *block, size_t requested
 {
     size_t bound = cal__hardened.settings.canary_bytes;
     size_t slack = slab->room - requested;
-    if (CAL_LIKELY(slack <= bound + CAL_CANARY_END)) {
-        memset(block, 0, slab->room);
-        return;
+    char *start = block;
+    if (slack > bound + CAL_CANARY_END) {
+        memset(start + requested, 0, bound);
+        memset(start + slab->room - CAL_CANARY_END, 0, CAL_CANARY_END);
+        requested = (requested + CAL_BLOCK_ALIGNMENT - 1) & ~(CAL_BLOCK_ALIGNMENT - 1);
+    } else {
+        requested = slab->room;
     }
-    memset(block, 0, requested + bound);
-    memset((char *)block + slab->room - CAL_CANARY_END, 0, CAL_CANARY_END);
+    if (requested > CAL_HARDENED_PAGE)
+        zero_pages(start, requested);
+    else
+        memset(start, 0, requested);
 }
 
-static CAL_NOINLINE enum cal_slot_verdict freeing(struct cal_slab *slab, uint32_t slot, void *block,
-                                                  uint32_t bits, const struct cal_call *call)
+enum cal_slot_verdict cal__slab_freeing(struct cal_slab *slab, uint32_t slot, void *block,
+                                        uint32_t bits, const struct cal_call *call)
 {
     if (slab->slots == 1)
         return cal__large_freeing(slab, block, call);
-    size_t requested = requested_in(bits);
+    size_t requested = cal__mark_requested(bits);
     check_call(slab, block, call, bits);
     if (CAL_UNLIKELY(!canary_is_whole(slab, slot, requested))) {
         report_overflow(slab, slot, requested);
@@ -381,48 +337,17 @@ static CAL_NOINLINE enum cal_slot_verdict freeing(struct cal_slab *slab, uint32_
         make_zero(slab, block, requested);
     if (CAL_LIKELY(cal__hardened.settings.quarantine == 0))
         return CAL_SLOT_RELEASE;
-    cal_slot_set_mark(slab, slot, HELD);
+    cal_slot_set_mark(slab, slot, CAL_MARK_HELD);
     return cal__hold_block(block, slab->block_size) ? CAL_SLOT_KEEP : CAL_SLOT_RELEASE;
-}
-
-/* Whether the last word of the slot below is what it should be, of whose number the canary is CANARY; true also
- * where that is not certain. */
-CAL_INLINE bool neighbour_is_right(const struct cal_slab *slab, uint32_t slot,
-                                   const unsigned char *block, uint64_t canary)
-{
-    uint32_t mark = cal_slot_mark(slab, slot);
-    uint64_t expected =
-        is_live(mark) ? cal__canary_turn(canary, slab->room - requested_in(mark)) : 0;
-    return CAL_LIKELY(last_word(slab, block) == expected);
-}
-
-/* The same where canaries, neighbours and zeros are on, kinds and quarantine off. As allocated_usually(); about
- * 60 instructions. */
-static enum cal_slot_verdict freeing_usually(struct cal_slab *slab, uint32_t slot, void *block,
-                                             uint32_t bits, const struct cal_call *call)
-{
-    size_t room = slab->room, requested = requested_in(bits);
-    const struct state *state = slab->state;
-    uint64_t sum = cal__canary_sum(&state->key, slot);
-    unsigned char *start = block;
-    if (CAL_UNLIKELY(room > QUICK_MAX || room - requested > 3 * CAL_CANARY_WORD ||
-                     (call->bytes != CAL_CALL_UNKNOWN && call->bytes != requested) || slot == 0 ||
-                     !cal__canary_verify_short(cal__canary_of_sum(sum), start + requested,
-                                               room - requested) ||
-                     !neighbour_is_right(slab, slot - 1, start - slab->block_size,
-                                         cal__canary_of_sum(sum - state->key.multiplier))))
-        return freeing(slab, slot, block, bits, call);
-    cal__zeros_make_short(block, room);
-    return CAL_SLOT_RELEASE;
 }
 
 void cal__slab_leave(void *block)
 {
     uint32_t slot;
     struct cal_slab *slab = cal_slot_find(block, &slot);
-    if (slab == NULL || block_of(slab, slot) != block)
+    if (slab == NULL || cal__slot_block(slab, slot) != block)
         return;
-    const struct state *state = slab->state;
+    const struct cal__slab_state *state = slab->state;
     if (CAL_UNLIKELY(!cal__zeros_all(block, state->looked_at)))
         report_written(slab, block);
     cal_slot_release(block);
@@ -439,12 +364,12 @@ static bool resize(struct cal_slab *slab, uint32_t slot, void *block, const stru
     if (slab->slots == 1)
         return cal__large_fit(slab, block, call);
     uint32_t mark = cal_slot_mark(slab, slot);
-    size_t requested = requested_in(mark);
+    size_t requested = cal__mark_requested(mark);
     check_call(slab, block, &(struct cal_call){.kind = call->kind, .bytes = CAL_CALL_UNKNOWN},
                mark);
     if (CAL_UNLIKELY(!canary_is_whole(slab, slot, requested)))
         report_overflow(slab, slot, requested);
-    set_busy(slab, slot);
+    cal__slot_set_busy(slab, slot);
     /* Neither the canary nor what was given up may be read. */
     char *start = block;
     if (cal__hardened.settings.zero_on_free || cal__hardened.settings.canary) {
@@ -452,7 +377,7 @@ static bool resize(struct cal_slab *slab, uint32_t slot, void *block, const stru
         memset(start + least, 0, slab->room - least);
     }
     write_canary(slab, slot, call->bytes);
-    set_live(slab, slot, recorded_kind(mark), call->bytes);
+    cal__slot_set_live(slab, slot, cal__mark_kind(mark), call->bytes);
     return true;
 }
 
@@ -481,10 +406,11 @@ bool cal__slab_is_used(const struct cal_slab *slab, uint32_t slot)
 static bool is_right(const struct cal_slab *slab, uint32_t slot)
 {
     uint32_t mark = cal_slot_mark(slab, slot);
-    const unsigned char *block = block_of(slab, slot);
-    bool right = is_live(mark) ? canary_is_whole(slab, slot, requested_in(mark))
-                               : !is_free(mark) || !cal__hardened.settings.zero_on_free ||
-                                     cal__zeros_all(block, slab->room);
+    const unsigned char *block = cal__slot_block(slab, slot);
+    bool right = cal__mark_is_live(mark)
+                     ? canary_is_whole(slab, slot, cal__mark_requested(mark))
+                     : !cal__mark_is_free(mark) || !cal__hardened.settings.zero_on_free ||
+                           cal__zeros_all(block, slab->room);
     CAL_FENCE(memory_order_acquire);
     return right || cal_slot_mark(slab, slot) != mark;
 }
@@ -497,8 +423,9 @@ bool cal__slab_check(const struct cal_slab *slab, uint32_t slot, struct cal__rep
         if (is_right(slab, slot))
             return true;
     uint32_t mark = cal_slot_mark(slab, slot);
-    const unsigned char *block = block_of(slab, slot);
-    *found = is_live(mark) ? overflow_of(slab, slot, requested_in(mark)) : writing_of(slab, block);
+    const unsigned char *block = cal__slot_block(slab, slot);
+    *found = cal__mark_is_live(mark) ? overflow_of(slab, slot, cal__mark_requested(mark))
+                                     : writing_of(slab, block);
     return false;
 }
 
@@ -508,8 +435,8 @@ struct cal_slots cal__slab_role = {
     .guard = cal__large_guard,
     .open = open_slab,
     .close = close_slab,
-    .allocated = allocated,
-    .freeing = freeing,
+    .allocated = cal__slab_allocated,
+    .freeing = cal__slab_freeing,
     .usable = usable,
     .resize = resize,
     .error = error,
@@ -520,11 +447,12 @@ void cal__slab_start(void)
     const struct cal__settings *settings = &cal__hardened.settings;
     cal__slab_role.extra = settings->canary ? CAL_CANARY_WORD : 0;
     cal__slab_role.random = settings->random_slots ? random_bits : NULL;
-    bool usual = settings->canary && settings->zero_on_free &&
-                 settings->write_after_free >= QUICK_MAX &&
-                 settings->canary_bytes >= CAL_CANARY_WORD;
+    bool usual = settings->canary && settings->zero_on_free && settings->write_after_free >= 16 &&
+                 settings->write_after_free <= CAL_QUICK_MAX &&
+                 settings->canary_bytes >= CAL_QUICK_SLACK;
+    const struct cal__quick *quick = cal__quick_best();
     if (usual)
-        cal__slab_role.allocated = allocated_usually;
+        cal__slab_role.allocated = quick->allocated;
     if (usual && settings->neighbours && !settings->kinds && settings->quarantine == 0)
-        cal__slab_role.freeing = freeing_usually;
+        cal__slab_role.freeing = quick->freeing;
 }

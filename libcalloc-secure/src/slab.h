@@ -19,6 +19,12 @@
 extern struct cal_slots cal__slab_role;
 void cal__slab_start(void);
 
+/* The functions of the role for any settings, and all slots. */
+void *cal__slab_allocated(struct cal_slab *slab, uint32_t slot, void *block, size_t bytes,
+                          unsigned how);
+enum cal_slot_verdict cal__slab_freeing(struct cal_slab *slab, uint32_t slot, void *block,
+                                        uint32_t bits, const struct cal_call *call);
+
 /* Bytes that were asked for of the live block that slot SLOT of SLAB has; SIZE_MAX when it has none. */
 size_t cal__slab_requested(const struct cal_slab *slab, uint32_t slot);
 

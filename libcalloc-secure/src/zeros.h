@@ -28,22 +28,6 @@ CAL_INLINE bool cal__zeros_short(const void *memory, size_t size)
     return (sum[0] | sum[1]) == 0;
 }
 
-/* Makes it so. */
-CAL_INLINE void cal__zeros_make_short(void *memory, size_t size)
-{
-    cal__pair *first = memory;
-    cal__pair *end = (cal__pair *)(void *)((char *)memory + size);
-    const cal__pair zero = {0, 0};
-    first[0] = zero;
-    if (size > 32) {
-        first[1] = zero;
-        for (cal__pair *next = first + 2; CAL_UNLIKELY(next < end - 2); next += 2)
-            next[0] = next[1] = zero;
-        end[-2] = zero;
-    }
-    end[-1] = zero;
-}
-
 /* SIZE is any multiple of 16. */
 CAL_INLINE bool cal__zeros_all(const void *memory, size_t size)
 {

@@ -372,6 +372,8 @@ static void *allocate_from(struct cal__heap *heap, unsigned size_class, bool *ze
 void *cal__heap_allocate(struct cal__heap *heap, unsigned size_class, bool *zeroed)
 {
     *zeroed = false;
+    if (CAL_UNLIKELY((heap->direct & CAL_DIRECT_SLOTS) != 0))
+        size_class = cal__class_with_slots(size_class);
     void *block = cal__heap_borrow(heap, size_class);
     if (block != NULL)
         return block;
@@ -451,6 +453,7 @@ static void collect_list(struct cal__heap *heap, struct cal__page *page)
 
 void cal__heap_collect(struct cal__heap *heap)
 {
+    cal__remote_release_idle();
     cal__heap_drain_returned(heap);
     for (unsigned i = 0; i < CAL_CLASSES; i++) {
         struct cal__bin *bin = &heap->bins[i];

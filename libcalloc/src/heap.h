@@ -160,6 +160,8 @@ void cal__remote_abandon_all(struct cal__heap *heap);
 void cal__remote_orphan(struct cal__page *page);
 /* A page of that class that its thread left behind, now HEAP's; or NULL. */
 struct cal__page *cal__remote_adopt(struct cal__heap *heap, unsigned size_class);
+/* Slabs of CAL_PAGE_SLOTS that are kept for an heir though nothing of them is used are released. */
+void cal__remote_release_idle(void);
 void cal__remote_lock(void);
 void cal__remote_unlock(bool in_child);
 

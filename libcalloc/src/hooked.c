@@ -163,14 +163,14 @@ void *cal__hooked_allocate_lean(size_t size, cal__allocate *slow, unsigned how)
     if (CAL_UNLIKELY(!cal__hooks_is_lean(size) ||
                      heap->mode != atomic_load_explicit(&cal__heap_mode, memory_order_relaxed)))
         return slow(size);
-    size_t size_class = cal__size_class(size + cal__slots_played.extra);
+    size_t size_class = cal__class_with_slots(cal__size_class(size + cal__slots_played.extra));
     struct cal__page *page = heap->bins[size_class].current;
     if (CAL_UNLIKELY(page == NULL))
         return slow(size);
     struct cal__slots *slots = cal__page_slots(page);
-    if (CAL_UNLIKELY(!cal__slots_may_choose(slots)))
+    if (CAL_UNLIKELY(slots->next == CAL_SLOT_ANY))
         return allocate_replenished(size, slow, how, page);
-    uint32_t slot = cal__slots_choose(slots, page);
+    uint32_t slot = cal__slots_take_next(slots, page);
     heap->taken[size_class]++;
     return cal__slots_played.allocated(&slots->slab, slot, cal__slots_block(slots, slot), size,
                                        how);
@@ -249,6 +249,9 @@ static void free_plain(struct cal__page *page, void *block)
 
 void cal__hooked_free(void *block, const struct cal_call *call)
 {
+    /* The map may have a page for it too, of another granule. */
+    if (block == NULL)
+        return;
     struct cal__page *page = cal__map_find(cal__granule_of(block));
     /* free() preserves it, add-ons need not. */
     int saved = errno;

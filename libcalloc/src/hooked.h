@@ -25,7 +25,7 @@ void cal__hooked_free_lean(struct cal__page *page, void *block, const struct cal
 
 /* As cal__block_allocate(), for HEAP, which is in direct mode or cal__heap_late. */
 void *cal__hooked_allocate(struct cal__heap *heap, size_t size, size_t alignment, unsigned how);
-/* BLOCK is not NULL, but may be anything else. */
+/* BLOCK may be anything. */
 void cal__hooked_free(void *block, const struct cal_call *call);
 
 /* Of a block in a special page. SIZE_MAX: BLOCK is none, for the owner of its range. */

@@ -22,6 +22,11 @@ static struct cal__lock abandoned_lock;
 static struct cal__page *abandoned[2][CAL_CLASSES];
 /* Lets the usual case, that there are none, go without the lock. */
 static _Atomic size_t abandoned_pages;
+/* Of those of CAL_PAGE_SLOTS the ones that nothing of is used. To close a slab and open one again costs more, system
+ * calls of the add-on's among it, than the few pages that a thread's slab has touched are worth; so some are kept
+ * for the next thread. */
+#define IDLE_MAX 64
+static size_t idle_pages;
 
 /* Puts the page into its owner's list, if it still has the owner it had. */
 static CAL_NOINLINE void notify(struct cal__page *page)
@@ -159,6 +164,46 @@ static uint32_t push_list(struct cal__page *page, void *block)
     return count;
 }
 
+static bool is_idle(const struct cal__page *page)
+{
+    return page->kind == CAL_PAGE_SLOTS && cal__page_used(page) == 0;
+}
+
+/* For a page whose last block has come back: it is offered all the same. False: it is to be released. */
+static bool keep_idle(struct cal__page *page)
+{
+    if (!is_idle(page) || cal__page_granules(page) != 1 || idle_pages >= IDLE_MAX)
+        return false;
+    idle_pages++;
+    abandoned_offer(page);
+    return true;
+}
+
+void cal__remote_release_idle(void)
+{
+    struct cal__page *released = NULL;
+    cal__lock_acquire(&abandoned_lock);
+    for (unsigned i = 0; i < CAL_CLASSES && idle_pages != 0; i++) {
+        struct cal__page *next;
+        for (struct cal__page *page = abandoned[true][i]; page != NULL; page = next) {
+            next = page->next;
+            if (!is_idle(page))
+                continue;
+            abandoned_unlink(page);
+            idle_pages--;
+            page->next = released;
+            released = page;
+        }
+    }
+    cal__lock_release(&abandoned_lock);
+    while (released != NULL) {
+        struct cal__page *page = released;
+        released = page->next;
+        page->next = NULL;
+        cal__heap_release_page(page);
+    }
+}
+
 /* False when somebody adopted the page meanwhile. */
 static CAL_NOINLINE bool free_abandoned(struct cal__page *page, void *first, void *last)
 {
@@ -171,7 +216,7 @@ static CAL_NOINLINE bool free_abandoned(struct cal__page *page, void *first, voi
         if (page->free == first)
             cal__fatal("double free", first);
         push_list(page, first);
-        empty = cal__page_used(page) == 0;
+        empty = cal__page_used(page) == 0 && !keep_idle(page);
         if (empty)
             abandoned_unlink(page);
         else
@@ -299,7 +344,7 @@ static void abandon(struct cal__page *page)
     cal__lock_acquire(&abandoned_lock);
     atomic_store_explicit(&page->heap, NULL, memory_order_release);
     cal__remote_collect(page, CAL_REMOTE_ABANDONED);
-    bool empty = cal__page_used(page) == 0;
+    bool empty = cal__page_used(page) == 0 && !keep_idle(page);
     if (!empty)
         abandoned_offer(page);
     cal__lock_release(&abandoned_lock);
@@ -315,6 +360,7 @@ void cal__remote_orphan(struct cal__page *page)
         atomic_store_explicit(&page->remote, CAL_REMOTE_ABANDONED, memory_order_relaxed);
         page->asked = 0;
         page->countdown = cal__slots_rebuild(page);
+        idle_pages += is_idle(page);
         abandoned_offer(page);
         return;
     }
@@ -364,6 +410,7 @@ struct cal__page *cal__remote_adopt(struct cal__heap *heap, unsigned size_class)
     cal__lock_acquire(&abandoned_lock);
     struct cal__page *page = abandoned[(heap->direct & CAL_DIRECT_SLOTS) != 0][size_class];
     if (page != NULL) {
+        idle_pages -= is_idle(page);
         abandoned_unlink(page);
         cal__heap_take_page(heap, page);
         page->asked = CAL_REMOTE_ASK(1) >> CAL_REMOTE_SHIFT;

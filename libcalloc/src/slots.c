@@ -61,54 +61,9 @@ static struct cal__slots *take_from_shelf(unsigned shelf)
     return slots;
 }
 
-static void put_on_shelf(struct cal__slots *slots)
+static size_t state_bytes(uint32_t slots)
 {
-    cal__lock_acquire(&lock);
-    slots->next_unused = unused[slots->shelf];
-    unused[slots->shelf] = slots;
-    cal__lock_release(&lock);
-}
-
-/* A record for COUNT slots, all free; NULL without memory. */
-static struct cal__slots *record_new(struct cal__page *page, unsigned shelf, uint32_t count)
-{
-    size_t head = cal__round_up(sizeof(struct cal__slots), CAL_ALIGNMENT);
-    size_t bits = words_of(count) * sizeof(uint64_t);
-    size_t marks = cal__round_up(count * sizeof(uint32_t), CAL_ALIGNMENT);
-    size_t state = played.state_bytes == NULL ? 0 : played.state_bytes(count);
-    size_t whole = cal__round_up(head + 2 * bits, CAL_ALIGNMENT) + marks;
-    if (state > CAL_REQUEST_MAX)
-        return NULL;
-    struct cal__slots *slots = take_from_shelf(shelf);
-    if (slots != NULL)
-        memset(slots, 0, whole + state);
-    else
-        slots = cal__metadata_allocate(whole + state);
-    if (slots == NULL)
-        return NULL;
-    char *start = (char *)slots;
-    *slots = (struct cal__slots){
-        .slab = {.size = sizeof slots->slab,
-                 .address = cal__page_start(page),
-                 .length = cal__page_bytes(page),
-                 .first = cal__page_start(page),
-                 .slots = count,
-                 .fresh = page->zeroed,
-                 .free_slots = (uint64_t *)(void *)(start + head),
-                 .state = start + whole,
-                 .marks = (uint32_t *)(void *)(start + whole - marks)},
-        .resting = (uint64_t *)(void *)(start + head + bits),
-        .page = page,
-        .shelf = shelf,
-    };
-    for (uint32_t slot = 0; slot < count; slot++)
-        slots->slab.free_slots[slot / 64] |= (uint64_t)1 << slot % 64;
-    return slots;
-}
-
-static size_t room_of(size_t block_size)
-{
-    return cal__annotating == CAL_ANNOTATE_NONE ? block_size : block_size - CAL_ANNOTATE_REDZONE;
+    return played.state_bytes == NULL ? 0 : played.state_bytes(slots);
 }
 
 static void set_mark(struct cal__slots *slots, uint32_t slot, uint32_t mark)
@@ -121,6 +76,70 @@ static bool is_free(const struct cal__slots *slots, uint32_t slot)
     return (slots->slab.free_slots[slot / 64] >> slot % 64) & 1;
 }
 
+/* Records wait as they come from the system, zeros but for their heads. Those of slabs that were hardly used, of
+ * which little was touched, so cost little to make and to use again. */
+static void put_on_shelf(struct cal__slots *slots)
+{
+    const struct cal_slab *slab = &slots->slab;
+    uint32_t used = slots->withholds ? slab->slots : slots->reach;
+    memset(slab->marks, 0, used * sizeof *slab->marks);
+    memset(slab->free_slots, 0, words_of(slab->slots) * sizeof *slab->free_slots);
+    memset(slots->resting, 0, words_of(slab->slots) * sizeof *slots->resting);
+    memset(slab->state, 0, state_bytes(slab->slots));
+    cal__lock_acquire(&lock);
+    slots->next_unused = unused[slots->shelf];
+    unused[slots->shelf] = slots;
+    cal__lock_release(&lock);
+}
+
+/* Bits for so many slots. */
+static void set_all(uint64_t *bits, uint32_t slots)
+{
+    memset(bits, 0xff, slots / 64 * sizeof *bits);
+    if (slots % 64 != 0)
+        bits[slots / 64] = ((uint64_t)1 << slots % 64) - 1;
+}
+
+/* A record for COUNT slots, all free; NULL without memory. */
+static struct cal__slots *record_new(struct cal__page *page, unsigned shelf, uint32_t count)
+{
+    size_t head = cal__round_up(sizeof(struct cal__slots), CAL_ALIGNMENT);
+    size_t bits = words_of(count) * sizeof(uint64_t);
+    size_t marks = cal__round_up(count * sizeof(uint32_t), CAL_ALIGNMENT);
+    size_t state = state_bytes(count);
+    if (state > CAL_REQUEST_MAX)
+        return NULL;
+    state = cal__round_up(state, CAL_ALIGNMENT);
+    struct cal__slots *slots = take_from_shelf(shelf);
+    if (slots == NULL)
+        slots = cal__metadata_allocate(head + state + 2 * bits + marks);
+    if (slots == NULL)
+        return NULL;
+    char *start = (char *)slots;
+    *slots = (struct cal__slots){
+        .slab = {.size = sizeof slots->slab,
+                 .address = cal__page_start(page),
+                 .length = cal__page_bytes(page),
+                 .first = cal__page_start(page),
+                 .slots = count,
+                 .fresh = page->zeroed,
+                 .state = start + head,
+                 .free_slots = (uint64_t *)(void *)(start + head + state),
+                 .marks = (uint32_t *)(void *)(start + head + state + 2 * bits)},
+        .resting = (uint64_t *)(void *)(start + head + state + bits),
+        .next = CAL_SLOT_ANY,
+        .page = page,
+        .shelf = shelf,
+    };
+    set_all(slots->slab.free_slots, count);
+    return slots;
+}
+
+static size_t room_of(size_t block_size)
+{
+    return cal__annotating == CAL_ANNOTATE_NONE ? block_size : block_size - CAL_ANNOTATE_REDZONE;
+}
+
 /* Lets the role see the slab first; false without memory. *USABLE: the slots it may be used for. */
 static bool record_open(struct cal__slots *slots, uint32_t *usable)
 {
@@ -129,11 +148,16 @@ static bool record_open(struct cal__slots *slots, uint32_t *usable)
         return true;
     if (!played.open(&slots->slab))
         return false;
-    for (uint32_t slot = 0; slot < slots->slab.slots; slot++) {
-        if (is_free(slots, slot))
-            continue;
-        set_mark(slots, slot, CAL_MARK_WITHHELD);
-        --*usable;
+    for (size_t word = 0; word < words_of(slots->slab.slots); word++) {
+        uint32_t first = (uint32_t)(64 * word);
+        uint32_t count = (uint32_t)cal__min(slots->slab.slots - first, 64);
+        uint64_t withheld = ~slots->slab.free_slots[word];
+        withheld &= count == 64 ? UINT64_MAX : ((uint64_t)1 << count) - 1;
+        for (; withheld != 0; withheld &= withheld - 1) {
+            set_mark(slots, first + (uint32_t)__builtin_ctzll(withheld), CAL_MARK_WITHHELD);
+            slots->withholds = true;
+            --*usable;
+        }
     }
     if (*usable != 0)
         return true;
@@ -281,7 +305,8 @@ static uint32_t take_random(struct cal__slots *slots)
         choose_word(slots);
     if (slots->choices <= 1)
         slots->choices = CAL_SLOTS_CHOOSER(played.random());
-    return cal__slots_choose(slots, slots->page);
+    slots->next = cal__slots_choose(slots, slots->slab.free_slots[slots->word]);
+    return cal__slots_take_next(slots, slots->page);
 }
 
 /* There is a slot at hand; CAL_SLOT_ANY if the role has held the last one. */
@@ -467,6 +492,7 @@ uint32_t cal__slots_rebuild(struct cal__page *page)
     uint32_t used = 0, carved = 0;
     size_t bytes = words_of(slots->slab.slots) * sizeof(uint64_t);
     slots->first_word = slots->at_hand = slots->rest = 0;
+    slots->next = CAL_SLOT_ANY;
     memset(slots->slab.free_slots, 0, bytes);
     memset(slots->resting, 0, bytes);
     for (uint32_t slot = 0; slot < slots->reach; slot++) {

@@ -36,14 +36,16 @@ enum cal__slot_mark {
 
 struct cal__slots {
     struct cal_slab slab; /* what the add-on sees */
-    /* What is used for each block. */
-    uint64_t factor;     /* which offsets start a slot (size_class.h) */
-    uint64_t choices;    /* random bits, to be used from the lowest, below one that ends them */
+    /* What is used for each block, in the second line with the end of the first. */
+    uint64_t factor;  /* which offsets start a slot (size_class.h) */
+    uint64_t choices; /* random bits, to be used from the lowest, below one that ends them */
+    uint32_t
+        next; /* the next choice, already made, or CAL_SLOT_ANY; its bit is still in free_slots */
     uint32_t word;       /* of free_slots: where random choices are made */
     uint32_t at_hand;    /* bits in free_slots */
     uint32_t few;        /* when there are no more at hand, others are let in */
-    uint32_t rest;       /* bits in `resting` */
     uint64_t *resting;   /* free again, and not at hand yet */
+    uint32_t rest;       /* bits in `resting` */
     uint32_t last_freed; /* the slot that rests longest, if it rests */
 
     struct cal__page *page;
@@ -51,8 +53,11 @@ struct cal__slots {
     unsigned shelf;      /* where it waits for its next use */
     uint32_t first_word; /* of free_slots: those before it are zero */
     uint32_t reach;      /* slots from the first on that were at hand ever */
-};
+    bool withholds;      /* some slots are, maybe beyond the reach */
+} __attribute__((aligned(64)));
 
+_Static_assert(offsetof(struct cal__slots, page) == 128,
+               "what is used for each block is in two lines");
 _Static_assert(offsetof(struct cal__slots, slab) == 0, "one pointer for both");
 _Static_assert(CAL_SLOT_LINK + CAL_SLAB_LARGE_GRANULES * CAL_GRANULE / CAL_ALIGNMENT <
                    CAL_MARK_KEPT,
@@ -125,29 +130,34 @@ CAL_INLINE uint32_t cal__slots_claim(struct cal__slots *slots, uint32_t slot, bo
 #define CAL_SLOTS_CHOICES         10
 #define CAL_SLOTS_CHOOSER(random) (((random) >> 4) | (uint64_t)1 << 6 * CAL_SLOTS_CHOICES)
 
-/* Whether there is a choice at hand, and what it takes; otherwise cal__slots_take() sees to it. */
-CAL_INLINE bool cal__slots_may_choose(const struct cal__slots *slots)
+/* One of the slots of `word`, by chance; there is one. Six random bits turn the part of the word that has free
+ * slots; the lowest bit that is set then is the choice. */
+CAL_INLINE uint32_t cal__slots_choose(struct cal__slots *slots, uint64_t word)
 {
-    return slots->at_hand > slots->few && slots->slab.free_slots[slots->word] != 0 &&
-           slots->choices > 1;
-}
-
-/* Takes one of the slots of `word`, by chance; it counts as used. Six random bits turn the part of the word that
- * has free slots; the lowest bit that is set then is the choice. */
-CAL_INLINE uint32_t cal__slots_choose(struct cal__slots *slots, struct cal__page *page)
-{
-    uint64_t *place = &slots->slab.free_slots[slots->word];
-    uint64_t word = *place;
     unsigned lowest = (unsigned)__builtin_ctzll(word);
     unsigned length = 64 - (unsigned)__builtin_clzll(word) - lowest;
     unsigned turn = lowest + ((unsigned)slots->choices & 63) * length / 64;
     slots->choices >>= 6;
     uint64_t turned = word >> turn | word << ((64 - turn) & 63);
-    unsigned bit = ((unsigned)__builtin_ctzll(turned) + turn) & 63;
-    *place = word & ~((uint64_t)1 << bit);
-    slots->at_hand--;
+    return slots->word * 64 + (((unsigned)__builtin_ctzll(turned) + turn) & 63);
+}
+
+/* Takes the slot that was chosen last time, and chooses the next one. That it is known a while before lets its
+ * memory be fetched meanwhile: blocks chosen by chance are seldom in the cache. `next` is not CAL_SLOT_ANY. */
+CAL_INLINE uint32_t cal__slots_take_next(struct cal__slots *slots, struct cal__page *page)
+{
+    uint32_t slot = slots->next;
+    uint64_t *place = &slots->slab.free_slots[slots->word];
+    uint64_t word = *place & ~((uint64_t)1 << slot % 64);
+    *place = word;
     page->countdown++;
-    return slots->word * 64 + bit;
+    slots->next = CAL_SLOT_ANY;
+    if (CAL_LIKELY(--slots->at_hand > slots->few && word != 0 && slots->choices > 1)) {
+        uint32_t next = slots->next = cal__slots_choose(slots, word);
+        __builtin_prefetch(&slots->slab.marks[next], 1);
+        __builtin_prefetch((char *)slots->slab.first + next * slots->slab.block_size, 1);
+    }
+    return slot;
 }
 
 /* A claimed slot is free: it goes back to its page, and that to whom it belongs. */

@@ -124,7 +124,8 @@ size_t usable_for(size_t size)
 
 size_t charged_for(size_t size)
 {
-    return cal__class_size(cal__size_class(test_is_annotated() ? size + 16 : size));
+    unsigned size_class = cal__size_class(test_is_annotated() ? size + 16 : size);
+    return cal__class_size(TEST_SLOTS ? cal__class_with_slots(size_class) : size_class);
 }
 
 size_t request_for(size_t size)

@@ -60,16 +60,37 @@ static void a_class_is_just_above_each_power_of_two(void **state)
         assert_true(cal__class_size(cal__size_class(size + 16)) <= size + size / 8);
 }
 
+static void assert_aligned_as(unsigned size_class, unsigned of)
+{
+    for (size_t alignment = 16; alignment <= cal__class_size(of); alignment *= 2)
+        if (cal__class_size(of) % alignment == 0)
+            assert_int_equal(cal__class_size(size_class) % alignment, 0);
+}
+
 static void lenders_are_larger_and_lend_themselves(void **state)
 {
     for (unsigned i = 0; i < CAL_CLASSES; i++) {
         unsigned lender = cal__class_lender(i);
         assert_true(lender >= i && cal__class_size(lender) < 2 * cal__class_size(i));
         assert_int_equal(cal__class_lender(lender), lender);
-        for (size_t alignment = 16; alignment <= cal__class_size(i); alignment *= 2)
-            if (cal__class_size(i) % alignment == 0)
-                assert_int_equal(cal__class_size(lender) % alignment, 0);
+        assert_aligned_as(lender, i);
     }
+}
+
+static void classes_with_slots_are_fewer(void **state)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < CAL_CLASSES; i++) {
+        unsigned coarse = cal__class_with_slots(i);
+        assert_true(coarse >= i && cal__class_size(coarse) * 3 <= cal__class_size(i) * 4);
+        assert_int_equal(cal__class_with_slots(coarse), coarse);
+        assert_aligned_as(coarse, i);
+        count += coarse == i;
+        /* Else a class would borrow from one that has no slabs. */
+        unsigned lender = cal__class_lender(i);
+        assert_int_equal(cal__class_with_slots(lender), lender);
+    }
+    assert_true(count <= 52);
 }
 
 static void small_classes_need_no_table(void **state)
@@ -175,6 +196,7 @@ int main(void)
         cmocka_unit_test(waste_is_bounded),
         cmocka_unit_test(a_class_is_just_above_each_power_of_two),
         cmocka_unit_test(lenders_are_larger_and_lend_themselves),
+        cmocka_unit_test(classes_with_slots_are_fewer),
         cmocka_unit_test(small_classes_need_no_table),
         cmocka_unit_test(slabs_hold_enough_blocks),
         cmocka_unit_test(starts_of_blocks_are_exact_for_every_offset),

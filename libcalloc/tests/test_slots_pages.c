@@ -194,7 +194,37 @@ static void what_ended_threads_left_is_given_back(void **state)
     size_t closed = slots_addon.closed;
     free_many(NULL);
     slots_release_kept();
+    malloc_trim(0);
     assert_true(slots_addon.closed - closed > MANY / 500 - 5);
+}
+
+static void *use_sizes(void *argument)
+{
+    static void *blocks[64];
+    for (size_t i = 0; i < 64; i++)
+        fill(blocks[i] = malloc(i * 32 + 1), 1, 1);
+    for (size_t i = 0; i < 64; i++)
+        free(blocks[i]);
+    return NULL;
+}
+
+/* Slabs that an ended thread left empty are not closed and opened again for the next. */
+static void empty_slabs_wait_for_the_next_thread(void **state)
+{
+    pthread_t thread;
+    slots_addon.keep_max = 0;
+    start_thread(&thread, use_sizes, NULL);
+    join_thread(thread);
+    size_t opened = slots_addon.opened, closed = slots_addon.closed;
+    for (int i = 0; i < 10; i++) {
+        start_thread(&thread, use_sizes, NULL);
+        join_thread(thread);
+    }
+    assert_int_equal(slots_addon.opened, opened);
+    assert_int_equal(slots_addon.closed, closed);
+    malloc_trim(0);
+    assert_true(slots_addon.closed - closed >= 5);
+    slots_addon.keep_max = 4096;
 }
 
 static pthread_key_t late_key;
@@ -388,6 +418,7 @@ int main(void)
         cmocka_unit_test(threads_free_each_others_blocks),
         cmocka_unit_test(pages_of_ended_threads_are_adopted),
         cmocka_unit_test(what_ended_threads_left_is_given_back),
+        cmocka_unit_test(empty_slabs_wait_for_the_next_thread),
         cmocka_unit_test(ended_threads_allocate),
         cmocka_unit_test(a_forked_child_goes_on),
         cmocka_unit_test(memory_may_run_out),

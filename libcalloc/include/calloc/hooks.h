@@ -110,19 +110,19 @@ struct cal_call {
  * i * `block_size`. The structure is the core's and stays at its place while the slab is open. */
 struct cal_slab {
     size_t size;       /* sizeof(struct cal_slab) as the core knows it */
-    void *address;     /* the whole range, guard space included; a multiple of 64 KiB */
-    size_t length;     /* bytes; a multiple of 64 KiB */
     void *first;       /* the first slot */
     size_t block_size; /* bytes from one slot to the next */
-    size_t room;    /* bytes of a slot that are there for the request and what the role adds; less
-                        * than block_size while a tool (memcheck, AddressSanitizer) is told of blocks */
-    uint32_t slots; /* 1: a block by itself */
-    bool fresh;     /* when the slab was opened its memory read as zeros, untouched */
+    size_t room;     /* bytes of a slot that are there for the request and what the role adds; less
+                         * than block_size while a tool (memcheck, AddressSanitizer) is told of blocks */
+    uint32_t *marks; /* what each slot is: cal_slot_mark() */
+    void *state;     /* `state_bytes` of the role's own, zeroed when the slab is opened */
     /* Bit i % 64 of word i / 64: slot i is free, and can be handed out next. For open(), where all bits are
      * set, and choose() only. */
     uint64_t *free_slots;
-    void *state;     /* `state_bytes` of the role's own, zeroed when the slab is opened */
-    uint32_t *marks; /* what each slot is: cal_slot_mark() */
+    uint32_t slots; /* 1: a block by itself */
+    bool fresh;     /* when the slab was opened its memory read as zeros, untouched */
+    void *address;  /* the whole range, guard space included; a multiple of 64 KiB */
+    size_t length;  /* bytes; a multiple of 64 KiB */
 };
 
 /* What a slot is, in one word beside it that threads may read at any time. Bits 0 to 29 of a slot that is live or

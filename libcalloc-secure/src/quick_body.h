@@ -1,0 +1,176 @@
+/* The two functions of quick.h, for the vectors that the compiler is told it may use: in quick.c for any processor,
+ * in quick_avx2.c for some. They call nothing but what does all they would do, so they need not save a register. */
+#ifndef CAL_QUICK_BODY_H
+#define CAL_QUICK_BODY_H
+
+#include <string.h>
+
+#include "hardened.h"
+#include "quick.h"
+#include "slab.h"
+#include "slot.h"
+
+#ifdef __AVX2__
+typedef uint64_t vector __attribute__((vector_size(32), may_alias, aligned(16)));
+#else
+typedef uint64_t vector __attribute__((vector_size(16), may_alias));
+#endif
+
+CAL_INLINE bool is_zero(vector bits)
+{
+#ifdef __AVX2__
+    typedef long long quad __attribute__((vector_size(32)));
+    return __builtin_ia32_ptestz256((quad)bits, (quad)bits);
+#else
+    return (bits[0] | bits[1]) == 0;
+#endif
+}
+
+/* Whether the SIZE bytes, a multiple of 16 from 16 to CAL_QUICK_MAX, are zeros. By loads that overlap at the end. */
+CAL_INLINE bool are_zeros(const void *memory, size_t size)
+{
+    typedef uint64_t pair __attribute__((vector_size(16), may_alias));
+    const char *start = memory, *end = start + size;
+    if (size <= 32) {
+        pair sum = *(const pair *)(const void *)start | *(const pair *)(const void *)(end - 16);
+        return (sum[0] | sum[1]) == 0;
+    }
+    enum { STEP = 2 * sizeof(vector) };
+    vector one = *(const vector *)(const void *)start;
+    vector other = *(const vector *)(const void *)(end - sizeof(vector));
+    if (sizeof(vector) < 32 || size > STEP) {
+        one |= *(const vector *)(const void *)(start + sizeof(vector));
+        other |= *(const vector *)(const void *)(end - STEP);
+        for (const char *next = start + STEP; next < end - STEP; next += STEP) {
+            one |= *(const vector *)(const void *)next;
+            other |= *(const vector *)(const void *)(next + sizeof(vector));
+        }
+    }
+    return is_zero(one | other);
+}
+
+/* Makes them zeros. */
+CAL_INLINE void make_zeros(void *memory, size_t size)
+{
+    char *start = memory, *end = start + size;
+    if (size <= 32) {
+        memset(start, 0, 16);
+        memset(end - 16, 0, 16);
+        return;
+    }
+    enum { STEP = 2 * sizeof(vector) };
+    const vector zero = {0};
+    *(vector *)(void *)start = zero;
+    *(vector *)(void *)(end - sizeof(vector)) = zero;
+    if (sizeof(vector) < 32 || size > STEP) {
+        *(vector *)(void *)(start + sizeof(vector)) = zero;
+        *(vector *)(void *)(end - STEP) = zero;
+        for (char *next = start + STEP; next < end - STEP; next += STEP) {
+            *(vector *)(void *)next = zero;
+            *(vector *)(void *)(next + sizeof(vector)) = zero;
+        }
+    }
+}
+
+/* The canary WORD in a slack of 8 to CAL_QUICK_SLACK bytes, all of it: words of eight bytes or vectors of them, of
+ * which the last ends with the slack and overlaps the one before. */
+#define SPREAD(type, word) ((type)((type){0} + (word)))
+
+CAL_INLINE void write_canary(uint64_t word, char *slack, size_t length)
+{
+    typedef uint64_t pair __attribute__((vector_size(16), may_alias, aligned(1)));
+    typedef uint64_t wide __attribute__((vector_size(sizeof(vector)), may_alias, aligned(1)));
+    char *end = slack + length;
+    uint64_t last = cal__canary_turn(word, length);
+    if (CAL_LIKELY(length <= 16)) {
+        cal__canary_store((unsigned char *)slack, word);
+        cal__canary_store((unsigned char *)end - 8, last);
+    } else if (length <= 32) {
+        *(pair *)(void *)slack = SPREAD(pair, word);
+        *(pair *)(void *)(end - 16) = SPREAD(pair, last);
+    } else {
+        for (; slack < end - sizeof(wide); slack += sizeof(wide))
+            *(wide *)(void *)slack = SPREAD(wide, word);
+        *(wide *)(void *)(end - sizeof(wide)) = SPREAD(wide, last);
+    }
+}
+
+CAL_INLINE bool canary_is_whole(uint64_t word, const char *slack, size_t length)
+{
+    typedef uint64_t pair __attribute__((vector_size(16), may_alias, aligned(1)));
+    typedef uint64_t wide __attribute__((vector_size(sizeof(vector)), may_alias, aligned(1)));
+    const char *end = slack + length;
+    uint64_t last = cal__canary_turn(word, length);
+    if (CAL_LIKELY(length <= 16)) {
+        uint64_t one, other;
+        memcpy(&one, slack, sizeof one);
+        memcpy(&other, end - 8, sizeof other);
+        return ((one ^ word) | (other ^ last)) == 0;
+    }
+    if (length <= 32) {
+        pair difference = (*(const pair *)(const void *)slack ^ SPREAD(pair, word)) |
+                          (*(const pair *)(const void *)(end - 16) ^ SPREAD(pair, last));
+        return (difference[0] | difference[1]) == 0;
+    }
+    wide difference = *(const wide *)(const void *)(end - sizeof(wide)) ^ SPREAD(wide, last);
+    for (; slack < end - sizeof(wide); slack += sizeof(wide))
+        difference |= *(const wide *)(const void *)slack ^ SPREAD(wide, word);
+    return is_zero(difference);
+}
+
+static void *allocated(struct cal_slab *slab, uint32_t slot, void *block, size_t bytes,
+                       unsigned how)
+{
+    size_t room = slab->room;
+    const struct cal__slab_state *state = slab->state;
+    if (CAL_UNLIKELY(room - bytes > CAL_QUICK_SLACK ||
+                     cal_slot_mark(slab, slot) == CAL_MARK_NEVER ||
+                     !are_zeros(block, state->looked_at) ||
+                     ((how & CAL_SLOT_ZERO) != 0 && state->looked_at < bytes)))
+        return cal__slab_allocated(slab, slot, block, bytes, how);
+    cal__slot_set_busy(slab, slot);
+    write_canary(cal__slot_canary(slab, slot), (char *)block + bytes, room - bytes);
+    cal__slot_set_live(slab, slot, cal__kind_of((enum cal_call_kind)(how >> CAL_SLOT_KIND_SHIFT)),
+                       bytes);
+    return block;
+}
+
+static CAL_NOINLINE enum cal_slot_verdict make_all_zeros(void *block, size_t room)
+{
+    memset(block, 0, room);
+    return CAL_SLOT_RELEASE;
+}
+
+/* Whether the last word of the slot below is what it should be, whose canary is CANARY; false also where that is
+ * not certain. */
+CAL_INLINE bool neighbour_is_right(const struct cal_slab *slab, uint32_t slot,
+                                   const unsigned char *block, uint64_t canary)
+{
+    uint32_t mark = cal_slot_mark(slab, slot);
+    uint64_t expected = 0;
+    if (CAL_LIKELY(cal__mark_is_live(mark)))
+        expected = cal__canary_turn(canary, slab->room - cal__mark_requested(mark));
+    return CAL_LIKELY(cal__slot_last_word(slab, block) == expected);
+}
+
+static enum cal_slot_verdict freeing(struct cal_slab *slab, uint32_t slot, void *block,
+                                     uint32_t bits, const struct cal_call *call)
+{
+    size_t room = slab->room, requested = cal__mark_requested(bits);
+    const struct cal__slab_state *state = slab->state;
+    uint64_t sum = cal__canary_sum(&state->key, slot);
+    unsigned char *start = block;
+    if (CAL_UNLIKELY(room - requested > CAL_QUICK_SLACK || room > CAL_HARDENED_PAGE || slot == 0 ||
+                     (call->bytes != CAL_CALL_UNKNOWN && call->bytes != requested) ||
+                     !canary_is_whole(cal__canary_of_sum(sum), (char *)start + requested,
+                                      room - requested) ||
+                     !neighbour_is_right(slab, slot - 1, start - slab->block_size,
+                                         cal__canary_of_sum(sum - state->key.multiplier))))
+        return cal__slab_freeing(slab, slot, block, bits, call);
+    if (CAL_UNLIKELY(room > CAL_QUICK_MAX))
+        return make_all_zeros(block, room);
+    make_zeros(block, room);
+    return CAL_SLOT_RELEASE;
+}
+
+#endif

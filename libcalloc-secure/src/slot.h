@@ -1,0 +1,86 @@
+/* A slot of a slab: what its mark says, and what stands beside and behind its block. */
+#ifndef CAL_SLOT_H
+#define CAL_SLOT_H
+
+#include <calloc/hooks.h>
+#include <stdatomic.h>
+
+#include "canary.h"
+#include "guard.h"
+#include "kind.h"
+
+/* The bits of a live slot's mark: the size that was asked for, below two for the kind. */
+enum { CAL_MARK_KIND_SHIFT = 28 };
+#define CAL_MARK_REQUESTED ((UINT32_C(1) << CAL_MARK_KIND_SHIFT) - 1)
+
+/* The mark of a slot that is kept and zeros. One that is kept without this bit is busy: others look away. */
+#define CAL_MARK_HELD (CAL_MARK_KEPT | 1)
+
+struct cal__slab_state {
+    struct cal__canary_key key;
+    uint32_t looked_at; /* bytes at the start of a slot that are looked at when it is used again */
+    enum cal__guard guard;
+    bool fresh; /* the slab was made of memory that nobody had used */
+    bool zeros; /* so slots that were never used are zeros, or because all free memory is */
+};
+
+CAL_INLINE bool cal__mark_is_live(uint32_t mark)
+{
+    return (mark & CAL_MARK_LIVE) != 0;
+}
+
+/* Its bytes are zeros, if zero_on_free is on. */
+CAL_INLINE bool cal__mark_is_free(uint32_t mark)
+{
+    return mark == CAL_MARK_HELD || (mark < CAL_MARK_KEPT && mark != CAL_MARK_WITHHELD);
+}
+
+/* The first slot, if it is there to be a neighbour only, is as good as free; other withheld ones reach into a guard. */
+CAL_INLINE bool cal__mark_is_free_neighbour(uint32_t slot, uint32_t mark)
+{
+    return cal__mark_is_free(mark) || (mark == CAL_MARK_WITHHELD && slot == 0);
+}
+
+/* From now on others look away. */
+CAL_INLINE void cal__slot_set_busy(struct cal_slab *slab, uint32_t slot)
+{
+    __atomic_store_n(&slab->marks[slot], CAL_MARK_KEPT, __ATOMIC_RELAXED);
+    CAL_FENCE(memory_order_release);
+}
+
+CAL_INLINE void cal__slot_set_live(struct cal_slab *slab, uint32_t slot, uint32_t kind,
+                                   size_t requested)
+{
+    cal_slot_set_mark(slab, slot,
+                      CAL_MARK_LIVE | kind << CAL_MARK_KIND_SHIFT | (uint32_t)requested);
+}
+
+CAL_INLINE size_t cal__mark_requested(uint32_t mark)
+{
+    return mark & CAL_MARK_REQUESTED;
+}
+
+CAL_INLINE unsigned cal__mark_kind(uint32_t mark)
+{
+    return (mark & CAL_MARK_ROLE) >> CAL_MARK_KIND_SHIFT;
+}
+
+CAL_INLINE unsigned char *cal__slot_block(const struct cal_slab *slab, uint32_t slot)
+{
+    return (unsigned char *)slab->first + slot * slab->block_size;
+}
+
+CAL_INLINE uint64_t cal__slot_canary(const struct cal_slab *slab, uint32_t slot)
+{
+    const struct cal__slab_state *state = slab->state;
+    return cal__canary_word(&state->key, slot);
+}
+
+/* Of the neighbour below: whoever wrote before the start of a block wrote there. It may be changing hands. */
+__attribute__((no_sanitize_thread)) static inline uint64_t cal__slot_last_word(
+    const struct cal_slab *slab, const unsigned char *block)
+{
+    return *(const volatile uint64_t *)(const void *)(block + slab->room - CAL_CANARY_WORD);
+}
+
+#endif
