@@ -221,3 +221,9 @@ bool cal__settings_describe(unsigned index, struct cal__setting_information *inf
     *information = table[index].information;
     return true;
 }
+
+const char *cal__settings_word(unsigned index, uint64_t value)
+{
+    bool is_word = index < COUNT && words[table[index].type][0] != NULL;
+    return is_word && value < 3 ? words[table[index].type][value] : NULL;
+}

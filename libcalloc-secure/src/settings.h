@@ -62,4 +62,7 @@ struct cal__setting_information {
 };
 bool cal__settings_describe(unsigned index, struct cal__setting_information *information);
 
+/* The word for a value of setting INDEX; NULL where its values are numbers. */
+const char *cal__settings_word(unsigned index, uint64_t value);
+
 #endif
