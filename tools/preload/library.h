@@ -1,0 +1,16 @@
+/* Looking at the library files that are to be preloaded, or are. */
+#ifndef PRELOAD_LIBRARY_H
+#define PRELOAD_LIBRARY_H
+
+#include <common/components.h>
+#include <common/text.h>
+
+/* What is wrong with the library NAME of a preload list, in words, added to WRONG; false where something
+ * is. ROOT is "" for /. */
+bool library_is_good(const char *root, struct piece name, struct text *wrong);
+
+/* Whether a name in the file is a malloc of somebody else's: 1 and why is added to WHY; 0; or -1 where
+ * that cannot be told, and why. */
+int library_is_malloc(const char *root, struct piece name, struct text *why);
+
+#endif
