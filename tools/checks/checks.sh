@@ -26,7 +26,8 @@ check_cppcheck() {
         [[ ! -d $folder ]] || include+=(-I "$folder")
     done
     cppcheck --quiet --std=c11 --enable=warning,portability,performance --inline-suppr \
-        --error-exitcode=1 -j 2 "${include[@]}" "$root"/libcalloc*/src
+        --error-exitcode=1 -j 2 "${include[@]}" -I "$root/tools" -I "$release/tools" \
+        "$root"/libcalloc*/src "$root"/tools/{common,calloc,preload}
 }
 
 # Without optimisation, which takes out what the analyzer is to find, such as an unchecked malloc;
@@ -41,7 +42,8 @@ check_analyzer() {
 }
 
 check_layers() {
-    python3 "$checks/layers.py" "$root"/libcalloc*/src
+    local -a tools=("$root"/tools/*/LAYERS)
+    python3 "$checks/layers.py" "$root"/libcalloc*/src "${tools[@]%/LAYERS}"
 }
 
 check_headers() {

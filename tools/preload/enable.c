@@ -1,12 +1,12 @@
 #include "enable.h"
 
 #include <common/file.h>
+#include <common/library.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "level.h"
-#include "library.h"
 #include "replace.h"
 #include "say.h"
 #include "trial.h"

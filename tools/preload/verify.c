@@ -1,13 +1,13 @@
 #include "verify.h"
 
 #include <common/file.h>
+#include <common/library.h>
 #include <common/options.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "library.h"
 #include "say.h"
 #include "trial.h"
 

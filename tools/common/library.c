@@ -1,10 +1,11 @@
 #include "library.h"
 
-#include <common/elf_file.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#include "elf_file.h"
 
 /* Programs of every user load it: each folder on the way from the root must let others through, and the file
  * be readable. */

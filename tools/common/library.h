@@ -1,9 +1,9 @@
 /* Looking at the library files that are to be preloaded, or are. */
-#ifndef PRELOAD_LIBRARY_H
-#define PRELOAD_LIBRARY_H
+#ifndef TOOLS_LIBRARY_H
+#define TOOLS_LIBRARY_H
 
-#include <common/components.h>
-#include <common/text.h>
+#include "components.h"
+#include "text.h"
 
 /* What is wrong with the library NAME of a preload list, in words, added to WRONG; false where something
  * is. ROOT is "" for /. */
