@@ -127,7 +127,8 @@ static enum kind judge(const struct look *look, const struct process *process, s
         return KERNEL;
     }
     if (!process->is_readable) {
-        text_string(why, "may not be looked at; ask as root");
+        text_string(why,
+                    geteuid() == 0 ? "may not be looked at" : "may not be looked at; ask as root");
         return UNKNOWN;
     }
     unsigned count = count_ours(process, &replaced);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""calloc-preload on a small system below a folder: preload.py CALLOC-PRELOAD LIBRARY-FOLDER KILL-AT LIBRARY…
+"""calloc-preload on a small system below a folder: preload.py CALLOC-PRELOAD LIBRARY-FOLDER KILL-AT STATIC LIBRARY…
 
 LIBRARY-FOLDER is where an installation puts the libraries. What is enabled, refused and taken out again, to
 the byte; what ld.so makes of it; and kills at every system call."""
@@ -17,7 +17,7 @@ from pathlib import Path
 import small_root
 
 small_root.as_root()
-TOOL, FOLDER, KILL_AT, *LIBRARIES = sys.argv[1:]
+TOOL, FOLDER, KILL_AT, STATIC, EMPTY, BROKEN, *LIBRARIES = sys.argv[1:]
 MULTIARCH = re.search(r"/lib/[^/]*$", FOLDER)
 NAME = f"{FOLDER[:MULTIARCH.start()]}/$LIB" if MULTIARCH else FOLDER
 CORE, SECURE = f"{NAME}/libcalloc.so.1\n", f"{NAME}/libcalloc-secure.so.1\n"
@@ -296,6 +296,66 @@ def case_at_once(system):
     assert system.contents() in (text, OURS + text) and system.is_clean()
 
 
+# --- running processes -------------------------------------------------------------
+
+# In the small system: a process from before, one with the libraries, a static one, and one of a program
+# that is exempted; then the library is replaced.
+PROCESSES = r"""
+start() { "$2" -c ': > /ready-'$1'; kill -STOP $$' & eval $1=$!; until [ -e /ready-$1 ]; do :; done; }
+start before /bin/sh
+/calloc-preload enable --level standard >/log || exit
+start with /bin/sh
+start exempted /bin/exempted
+/static wait & static=$!
+until read -r name </proc/$static/comm && [ "$name" = static ]; do :; done
+echo "$$ shell $before before $with with $exempted exempted $static static"
+/calloc-preload status
+echo "status $?"
+mv /new/* LIBRARIES/
+/calloc-preload status
+kill -KILL $before $with $exempted $static
+"""
+
+
+def case_processes(system):
+    for name, source in (("calloc-preload", TOOL), ("static", STATIC), ("bin/exempted", "/bin/sh")):
+        shutil.copy(source, system.root / name)
+    small_root.copy_program(system.root, "/bin/mv")
+    (system.root / "proc").mkdir()
+    (system.root / "new").mkdir()
+    real = Path(os.path.realpath(system.core)).name
+    shutil.copy(system.folder / real, system.root / "new" / real)
+    system.conf.parent.mkdir()
+    system.conf.write_text("[/bin/exempted]\nenable = 0\n")
+    command = f'mount -t proc proc "{system.root}/proc" || exit 77; exec chroot "{system.root}" /bin/sh'
+    result = subprocess.run(["unshare", "--mount", "sh", "-c", command], text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, check=False, env={"PATH": os.environ["PATH"]},
+                            timeout=120,
+                            input=PROCESSES.replace("LIBRARIES", FOLDER))
+    if result.returncode == 77:
+        print("not tried: /proc cannot be mounted here:", result.stderr)
+        return
+    said = result.stdout.splitlines()
+    words = said[0].split()
+    ids = dict(zip(words[1::2], words[::2]))
+    at = said.index("status 0")
+
+    def told(name, lines):
+        """'yes level', or 'no reason'."""
+        found = [line.split(None, 2)[2] for line in lines if line.split()[:1] == [ids[name]]]
+        assert len(found) == 1, (name, found)
+        return " ".join(found[0].split())
+
+    assert told("before", said[1:at]) == "no started before it was enabled; restart it"
+    assert told("shell", said[1:at]).startswith("no started before")
+    assert told("with", said[1:at]) == "yes standard"
+    assert told("exempted", said[1:at]) == "yes exempted: secure.enable is 0"
+    assert told("static", said[1:at]) == "no statically linked"
+    assert told("with", said[at:]) == "old the library was replaced since; restart it"
+    outside = [line for line in said if line.split()[:1] == [str(os.getpid())]]
+    assert len(outside) == 2 and "of its own" in outside[0], outside
+
+
 # --- what ld.so makes of the file --------------------------------------------------
 
 
@@ -417,6 +477,5 @@ def main():
     return 1 if failed else 0
 
 
-EMPTY, BROKEN, *LIBRARIES = LIBRARIES
 os.environ.pop("LD_PRELOAD", None)
 sys.exit(main())

@@ -37,6 +37,8 @@ def make(folder, library_folder, libraries):
         copy_program(root, program)
     (root / "etc").mkdir()
     (root / "dev").mkdir()
+    # Not the device, but as empty.
+    (root / "dev/null").touch()
     target = root / library_folder.lstrip("/")
     target.mkdir(parents=True)
     for library in libraries:
