@@ -28,7 +28,8 @@ static bool is_missing(int error)
     return error == ENOENT || error == ENOTDIR;
 }
 
-/* In the folders of PATH: the first that can be executed, else the first that cannot. */
+/* In the folders of PATH: the first that can be executed, else the first that cannot. What is in a folder
+ * that we may not enter is not there. */
 static char *search(const char *name, int *error)
 {
     const char *folders = getenv("PATH");
@@ -41,7 +42,7 @@ static char *search(const char *name, int *error)
         struct text path = {.length = 0};
         text_format(&path, "%.*s%s%s", (int)length, folders, length == 0 ? "" : "/", name);
         int result = refusal(text_get(&path));
-        if (result == 0 || (found == NULL && !is_missing(result))) {
+        if (result == 0 || (found == NULL && access(text_get(&path), F_OK) == 0)) {
             free(found);
             found = path.bytes;
             *error = result;

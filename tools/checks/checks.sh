@@ -38,7 +38,7 @@ check_analyzer() {
     local -a targets=()
     mapfile -t targets < <(library_targets analyzer)
     ((${#targets[@]})) || return
-    compile analyzer -k 0 "${targets[@]}"
+    compile analyzer -k 0 "${targets[@]}" tools/calloc tools/calloc-preload
 }
 
 check_layers() {

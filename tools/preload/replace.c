@@ -14,7 +14,7 @@
 
 #include "say.h"
 
-enum { FILE_MAX = 1 << 20, TRIES = 100, PAUSE = 100 /* ms */, VALUE_MAX = 65536 };
+enum { FILE_MAX = 1 << 20, TRIES = 600, PAUSE = 100 /* ms */, VALUE_MAX = 65536 };
 
 static int complain(const char *what, const char *path, int error)
 {

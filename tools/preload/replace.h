@@ -17,7 +17,7 @@ struct replacement {
     bool exists;    /* the old file did */
 };
 
-/* Takes the lock, waiting for ten seconds at most. Where the folder is missing, it is made. 0, or a
+/* Takes the lock, waiting for a minute at most. Where the folder is missing, it is made. 0, or a
  * negative errno; it has said why then. */
 int replace_begin(struct replacement *replacement, const char *path);
 

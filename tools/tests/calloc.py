@@ -20,7 +20,8 @@ PLAIN = {"PATH": os.environ["PATH"], "LC_ALL": "C", "CALLOC_LIBRARIES": BUILD}
 def call(*arguments, status=0, says="", **environment):
     """Standard output; STATUS is expected, and SAYS on standard error."""
     result = subprocess.run([CALLOC, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True, env={**PLAIN, **environment}, check=False)
+                            stderr=subprocess.PIPE, text=True, env={**PLAIN, **environment}, check=False,
+                            timeout=100)
     assert result.returncode == status, (arguments, result.returncode, result.stdout, result.stderr)
     assert says in result.stderr, (arguments, says, result.stderr)
     if says == "":

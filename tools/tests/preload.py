@@ -81,6 +81,15 @@ def case_new_file(system):
     system.tool("verify", status=1, says="not enabled")
 
 
+def case_is_static(_):
+    """It starts where no library can be loaded: it asks for no loader and needs none."""
+    for option, word in (("-lW", "INTERP"), ("-dW", "NEEDED")):
+        told = subprocess.run(["readelf", option, TOOL], stdout=subprocess.PIPE, text=True, check=True).stdout
+        assert word not in told, told
+        assert word in subprocess.run(["readelf", option, "/bin/sh"], stdout=subprocess.PIPE, text=True,
+                                      check=True).stdout
+
+
 def case_core_alone(system):
     system.tool("enable", "core")
     assert system.contents() == CORE.encode()
