@@ -315,7 +315,7 @@ static void show_options(struct output *output, const struct subject *subject, b
     struct option_source source = {text_get(&subject->options), text_get(&subject->conf),
                                    subject->executable};
     struct text complaints = {.length = 0};
-    struct stat status;
+    struct stat status = {.st_mode = 0};
     output_section(output, "options");
     output_string(output, OUTPUT_FACT, "CALLOC_OPTIONS",
                   subject->options.length == 0 ? "none" : text_get(&subject->options), NULL);

@@ -15,7 +15,7 @@ enum { LINE = 256, DEPTH = 5 /* of scripts that interpret scripts; the kernel's 
 /* 0, or the errno with which the kernel would refuse it. */
 static int refusal(const char *path)
 {
-    struct stat status;
+    struct stat status = {.st_mode = 0};
     if (stat(path, &status) != 0)
         return errno;
     if (!S_ISREG(status.st_mode))
@@ -78,7 +78,7 @@ static char *interpreter_of(const char *path)
  * not root. The mount may say otherwise. */
 static bool gains_rights(const char *path)
 {
-    struct stat status;
+    struct stat status = {.st_mode = 0};
     if (stat(path, &status) != 0)
         return false;
     return ((status.st_mode & S_ISUID) != 0 && status.st_uid != getuid()) ||

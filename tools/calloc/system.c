@@ -131,7 +131,7 @@ static void mappings(struct output *output)
 static void limit(struct output *output, pid_t process, enum __rlimit_resource resource,
                   const char *name, uint64_t enough, const char *remark)
 {
-    struct rlimit values;
+    struct rlimit values = {.rlim_cur = 0};
     struct text value = {.length = 0};
     if (prlimit(process, resource, NULL, &values) != 0) {
         output_string(output, OUTPUT_NOTE, name, "unknown", strerror(errno));

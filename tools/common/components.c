@@ -99,7 +99,7 @@ static bool expand(struct piece name, struct text *path)
 
 static bool is_file(const struct text *path)
 {
-    struct stat status;
+    struct stat status = {.st_mode = 0};
     return stat(text_get(path), &status) == 0 && !S_ISDIR(status.st_mode);
 }
 

@@ -134,7 +134,7 @@ static int read_segments(struct file *file)
 static int open_elf(struct file *file, int descriptor)
 {
     unsigned char identity[EI_NIDENT];
-    struct stat status;
+    struct stat status = {.st_mode = 0};
     if (fstat(descriptor, &status) != 0)
         return -errno;
     if (!S_ISREG(status.st_mode))

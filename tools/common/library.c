@@ -11,7 +11,7 @@
  * be readable. */
 static bool is_open_to_all(const char *root, const char *path, struct text *wrong)
 {
-    struct stat status;
+    struct stat status = {.st_mode = 0};
     char *part = realpath(path, NULL);
     bool good = part != NULL;
     if (!good)

@@ -124,7 +124,7 @@ static void read_auxiliary(struct process *process)
 static bool differs(pid_t id, const char *what)
 {
     char path[64], own[64];
-    struct stat there, here;
+    struct stat there = {.st_mode = 0}, here = {.st_mode = 0};
     path_of(path, id, what);
     snprintf(own, sizeof own, "/proc/self/%s", what);
     return stat(path, &there) == 0 && stat(own, &here) == 0 &&

@@ -68,7 +68,7 @@ static int make_folder(const char *folder)
 
 static int resolve(struct replacement *replacement, const char *path)
 {
-    struct stat status;
+    struct stat status = {.st_mode = 0};
     replacement->exists = lstat(path, &status) == 0;
     replacement->path =
         replacement->exists && S_ISLNK(status.st_mode) ? realpath(path, NULL) : duplicate(path);
@@ -87,7 +87,7 @@ static int resolve(struct replacement *replacement, const char *path)
  * waited for the lock. */
 static bool is_in_place(const struct replacement *replacement)
 {
-    struct stat opened, named;
+    struct stat opened = {.st_mode = 0}, named = {.st_mode = 0};
     return fstat(replacement->descriptor, &opened) == 0 &&
            lstat(replacement->new_path, &named) == 0 && opened.st_dev == named.st_dev &&
            opened.st_ino == named.st_ino && S_ISREG(named.st_mode);

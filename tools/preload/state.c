@@ -18,7 +18,7 @@ static char *below(const char *root, const char *path)
 
 bool place_open(struct place *place, const char *root)
 {
-    struct stat status;
+    struct stat status = {.st_mode = 0};
     *place = (struct place){.root = NULL};
     if (root == NULL || strcmp(root, "/") == 0) {
         place->root = duplicate("");

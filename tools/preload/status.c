@@ -110,7 +110,7 @@ static bool is_readable(const struct look *look)
     bool readable = true;
     for (size_t i = 0; readable && i < wanted.count; i++) {
         struct text path = {.length = 0};
-        struct stat file;
+        struct stat file = {.st_mode = 0};
         readable = component_resolve("", wanted.items[i], &path) &&
                    stat(text_get(&path), &file) == 0 && (file.st_mode & S_IROTH) != 0;
         text_free(&path);
@@ -209,7 +209,7 @@ int status(const struct place *place, bool brief)
     /* The processes are those of this system, not of one below another root. */
     if (*place->root != '\0')
         return result;
-    struct stat file;
+    struct stat file = {.st_mode = 0};
     look.changed = stat(place->preload, &file) == 0 ? (int64_t)file.st_ctime : 0;
     if (!brief)
         printf("%8s  %-16s %-4s %s\n", "process", "program", "has", "level, or why not");

@@ -19,7 +19,7 @@ static struct piece piece_of(const struct text *text)
 /* ld.so reads it in every program: it must be root's, and for all to read. */
 static bool examine_file(const struct place *place)
 {
-    struct stat status;
+    struct stat status = {.st_mode = 0};
     if (stat(place->preload, &status) != 0)
         return true;
     bool safe = status.st_uid == 0 && (status.st_mode & (S_IWGRP | S_IWOTH)) == 0;
