@@ -357,7 +357,7 @@ static void show_preload(struct output *output)
         output_string(output, OUTPUT_FACT, "file", "none", NULL);
     else if (error != 0)
         output_string(output, OUTPUT_WARNING, "file", strerror(-error), NULL);
-    struct preload_names names = preload_names((struct piece){text_get(&text), text.length});
+    struct preload_names names = preload_names(text_piece(&text));
     for (size_t i = 0; i < names.count; i++)
         show_name(output, names.items[i]);
     preload_names_free(&names);

@@ -2,6 +2,7 @@
 
 #include <common/elf_file.h>
 #include <common/options.h>
+#include <common/words.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,16 +21,6 @@ const char run_help[] =
     "\n"
     "The exit status is that of the program; 127: there is none; 126: it cannot be executed;\n"
     "125: a library is missing or wrong; 2: wrong arguments.\n";
-
-static const char *value_of(char **words, int count, int *i, const char *name)
-{
-    size_t length = strlen(name);
-    if (strncmp(words[*i], name, length) != 0)
-        return NULL;
-    if (words[*i][length] == '=')
-        return words[*i] + length + 1;
-    return words[*i][length] == '\0' && *i + 1 < count ? words[++*i] : NULL;
-}
 
 static void add_option(struct run_request *request, const char *name, const char *value)
 {
@@ -111,14 +102,14 @@ int run_parse(int count, char **words, struct run_request *request)
             i++;
             break;
         }
-        if ((value = value_of(words, count, &i, "--with")) != NULL)
+        if ((value = option_value(count, words, &i, "--with")) != NULL)
             good = take_components(request, value);
-        else if ((value = value_of(words, count, &i, "--level")) != NULL)
+        else if ((value = option_value(count, words, &i, "--level")) != NULL)
             good =
                 take_components(request, "secure") && take_option(request, "secure.level=", value);
-        else if ((value = value_of(words, count, &i, "--option")) != NULL)
+        else if ((value = option_value(count, words, &i, "--option")) != NULL)
             good = take_option(request, "", value);
-        else if ((value = value_of(words, count, &i, "--libraries")) != NULL)
+        else if ((value = option_value(count, words, &i, "--libraries")) != NULL)
             request->libraries = value;
         else
             good = (say("wrong option, or one without its value: %s", word), false);
@@ -167,7 +158,7 @@ static bool name_libraries(const struct run_request *request, struct text *prelo
         if ((request->set >> i & 1) == 0)
             continue;
         libraries_name(request->libraries, &components[i], &name);
-        good = check_library((struct piece){text_get(&name), name.length});
+        good = check_library(text_piece(&name));
         text_format(preload, "%s%s", preload->length == 0 ? "" : " ", text_get(&name));
         text_free(&name);
     }

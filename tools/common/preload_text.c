@@ -125,11 +125,6 @@ static void line_without(struct piece line, bool (*removes)(struct piece name), 
     preload_names_free(&names);
 }
 
-static struct piece piece_of(const struct text *text)
-{
-    return (struct piece){text_get(text), text->length};
-}
-
 /* What still is read, as ld.so does not take the comment that it is in for one, is overwritten with
  * blanks: all else stays where it is, and is read as before. */
 static void blank_names(struct text *text, size_t from, bool (*removes)(struct piece name))
@@ -174,7 +169,7 @@ static bool same(struct piece a, struct piece b)
 static bool reads_as(const struct text *result, const struct piece *names, size_t count,
                      const struct preload_names *others, bool first)
 {
-    struct preload_names seen = preload_names(piece_of(result));
+    struct preload_names seen = preload_names(text_piece(result));
     bool good = seen.count == count + others->count;
     for (size_t i = 0; good && i < count; i++)
         good = same(seen.items[(first ? 0 : others->count) + i], names[i]);

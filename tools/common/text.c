@@ -88,6 +88,11 @@ const char *text_get(const struct text *text)
     return text->bytes == NULL ? "" : text->bytes;
 }
 
+struct piece text_piece(const struct text *text)
+{
+    return (struct piece){text_get(text), text->length};
+}
+
 bool piece_is(struct piece piece, const char *string)
 {
     return strlen(string) == piece.length && memcmp(piece.bytes, string, piece.length) == 0;

@@ -27,6 +27,8 @@ void text_clear(struct text *text);
 void text_free(struct text *text);
 /* What it holds, "" where that is nothing. */
 const char *text_get(const struct text *text);
+/* The same; valid until it is changed. */
+struct piece text_piece(const struct text *text);
 
 bool piece_is(struct piece piece, const char *string);
 bool piece_begins(struct piece piece, const char *string);

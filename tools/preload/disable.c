@@ -8,14 +8,9 @@
 #include "replace.h"
 #include "say.h"
 
-static struct piece piece_of(const struct text *text)
-{
-    return (struct piece){text_get(text), text->length};
-}
-
 static bool has_ours(const struct text *text)
 {
-    struct preload_names names = names_of_ours(piece_of(text));
+    struct preload_names names = names_of_ours(text_piece(text));
     bool any = names.count != 0;
     preload_names_free(&names);
     return any;
@@ -41,7 +36,7 @@ static int change(struct replacement *file)
     struct text old = {.length = 0}, changed = {.length = 0};
     int error = replace_read(file, &old);
     if (error == 0 && has_ours(&old)) {
-        preload_text_without(piece_of(&old), component_is_ours, &changed);
+        preload_text_without(text_piece(&old), component_is_ours, &changed);
         error = replace_finish(file, &changed);
     } else {
         replace_abandon(file);

@@ -12,11 +12,6 @@
 #include "say.h"
 #include "trial.h"
 
-static struct piece piece_of(const struct text *text)
-{
-    return (struct piece){text_get(text), text->length};
-}
-
 static bool libraries_are_good(const struct place *place, const struct preload_names *wanted)
 {
     bool good = true;
@@ -102,7 +97,7 @@ static int write_level(const struct place *place, const char *level)
     int error = replace_begin(&file, place->conf);
     if (error == 0) {
         error = replace_read(&file, &old);
-        if (error == 0 && !level_set(piece_of(&old), level, &changed))
+        if (error == 0 && !level_set(text_piece(&old), level, &changed))
             error = -1;
         if (error != 0 || strcmp(text_get(&old), text_get(&changed)) == 0)
             replace_abandon(&file);
@@ -125,8 +120,8 @@ static int change(const struct place *place, struct replacement *file,
 {
     struct text old = {.length = 0}, changed = {.length = 0};
     int status = FAILED;
-    if (replace_read(file, &old) == 0 && is_without_other_malloc(place, piece_of(&old)) &&
-        compose(place, piece_of(&old), wanted, &changed) && try(place, wanted, set, level) &&
+    if (replace_read(file, &old) == 0 && is_without_other_malloc(place, text_piece(&old)) &&
+        compose(place, text_piece(&old), wanted, &changed) && try(place, wanted, set, level) &&
         (level == NULL || write_level(place, level) == 0)) {
         bool same = is_same(&old, &changed);
         if (same)
@@ -169,7 +164,7 @@ int refresh(const struct place *place)
         text_free(&text);
         return FAILED;
     }
-    bool any = error == 0 && components_named(piece_of(&text), &set);
+    bool any = error == 0 && components_named(text_piece(&text), &set);
     text_free(&text);
     return any ? enable(place, set, NULL) : DONE;
 }

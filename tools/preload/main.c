@@ -1,6 +1,7 @@
 /* calloc-preload: the libraries in every program of the system, by /etc/ld.so.preload. Linked statically:
  * it has to run where a line of that file keeps everything else from running. */
 #include <common/components.h>
+#include <common/words.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -97,17 +98,6 @@ static bool is(const char *argument, const char *name)
     return strcmp(argument, name) == 0;
 }
 
-/* The value of "--name value" or "--name=value" at *I; NULL where it is another option or lacks one. */
-static const char *value_of(char **arguments, int count, int *i, const char *name)
-{
-    size_t length = strlen(name);
-    if (strncmp(arguments[*i], name, length) != 0)
-        return NULL;
-    if (arguments[*i][length] == '=')
-        return arguments[*i] + length + 1;
-    return arguments[*i][length] == '\0' && *i + 1 < count ? arguments[++*i] : NULL;
-}
-
 /* DONE, or MISUSED with a line said. */
 static int parse(const struct command *command, int count, char **words,
                  struct arguments *arguments)
@@ -116,10 +106,10 @@ static int parse(const struct command *command, int count, char **words,
     for (int i = 0; i < count; i++) {
         const char *value, *word = words[i];
         struct piece wrong;
-        if ((value = value_of(words, count, &i, "--root")) != NULL)
+        if ((value = option_value(count, words, &i, "--root")) != NULL)
             arguments->root = value;
         else if ((command->takes & TAKES_LEVEL) != 0 &&
-                 (value = value_of(words, count, &i, "--level")) != NULL)
+                 (value = option_value(count, words, &i, "--level")) != NULL)
             arguments->level = value;
         else if ((command->takes & TAKES_PACKAGE) != 0 && is(word, "--package"))
             arguments->package = true;

@@ -70,7 +70,7 @@ static const char *why_apart(const struct process *process)
     struct text text = {.length = 0};
     const char *why = NULL;
     bool any = finds(process, "/etc/ld.so.preload", &text);
-    struct preload_names names = names_of_ours((struct piece){text_get(&text), text.length});
+    struct preload_names names = names_of_ours(text_piece(&text));
     if (!any || names.count == 0)
         why = process->other_container ? "container whose ld.so.preload does not name them"
                                        : "root or mounts of its own, where ld.so.preload does not "

@@ -11,11 +11,6 @@
 #include "say.h"
 #include "trial.h"
 
-static struct piece piece_of(const struct text *text)
-{
-    return (struct piece){text_get(text), text->length};
-}
-
 /* ld.so reads it in every program: it must be root's, and for all to read. */
 static bool examine_file(const struct place *place)
 {
@@ -103,13 +98,13 @@ int examine(const struct place *place, component_set *set)
         text_free(&text);
         return WRONG;
     }
-    bool any = components_named(piece_of(&text), set);
+    bool any = components_named(text_piece(&text), set);
     printf("%s: %s\n", place->preload, any ? "enabled" : "not enabled");
-    struct preload_names names = names_of_ours(piece_of(&text));
+    struct preload_names names = names_of_ours(text_piece(&text));
     bool good = examine_file(place);
     good = examine_names(place, &names) && good;
-    good = (!any || examine_order(piece_of(&text), *set)) && good;
-    good = examine_others(place, piece_of(&text)) && good;
+    good = (!any || examine_order(text_piece(&text), *set)) && good;
+    good = examine_others(place, text_piece(&text)) && good;
     if (any && (*set >> COMPONENT_secure & 1) != 0)
         good = examine_settings(place) && good;
     preload_names_free(&names);

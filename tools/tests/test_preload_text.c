@@ -170,8 +170,7 @@ static void nothing_of_ours_is_left_in_any_text(void **state)
         struct piece any = {text, random_text(&random, "abx#\n :\tx/", text, sizeof text)};
         struct text without = {.length = 0};
         preload_text_without(any, removes_x, &without);
-        struct preload_names left =
-            preload_names((struct piece){text_get(&without), without.length});
+        struct preload_names left = preload_names(text_piece(&without));
         for (size_t n = 0; n < left.count; n++)
             assert_false(removes_x(left.items[n]));
         preload_names_free(&left);
@@ -192,7 +191,7 @@ static void any_text_survives(void **state)
         struct text with = {.length = 0}, out = {.length = 0};
         if (preload_text_with(any, names, 2, removes_x, &with)) {
             done++;
-            preload_text_without((struct piece){text_get(&with), with.length}, removes_x, &out);
+            preload_text_without(text_piece(&with), removes_x, &out);
             assert_true(out.length == any.length ||
                         (out.length == any.length + 1 && out.bytes[any.length] == '\n'));
             assert_memory_equal(text_get(&out), text, any.length);
