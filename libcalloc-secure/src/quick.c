@@ -2,7 +2,8 @@
 
 #include "quick_body.h"
 
-const struct cal__quick cal__quick_any = {.allocated = allocated, .freeing = freeing};
+const struct cal__quick cal__quick_any = {
+    .allocated = allocated, .freeing = freeing, .holding = holding};
 
 const struct cal__quick *cal__quick_best(void)
 {

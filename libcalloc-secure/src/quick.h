@@ -1,6 +1,6 @@
-/* The short way for blocks of slabs, where canaries and zeros are on and no more than CAL_QUICK_MAX bytes of a slot
- * are looked at: of up to 64 bytes about 50 instructions for a block that is handed out, and 60 for one that is
- * freed. What is unusual, an error too, goes to the functions of slab.h, which begin anew. */
+/* The short way for blocks of slabs, where canaries and zeros are on: for blocks of up to 64 bytes about 50
+ * instructions for one that is handed out, and 60 for one that is freed. What is unusual, an error too, goes to the
+ * functions of slab.h, which begin anew. */
 #ifndef CAL_QUICK_H
 #define CAL_QUICK_H
 
@@ -8,16 +8,20 @@
 
 #include "base.h"
 
-/* Up to so many bytes are looked at and overwritten without calling anything. */
-enum { CAL_QUICK_MAX = 256 };
-/* And so much slack, which must be covered as a whole. */
-enum { CAL_QUICK_SLACK = 256 };
+enum {
+    CAL_QUICK_LOOK = 1024, /* up to so many bytes are looked at without calling anything, */
+    CAL_QUICK_ZERO = 256,  /* and overwritten, */
+    CAL_QUICK_SLACK = 256, /* and of slack, which must be covered as a whole, compared */
+};
 
-/* As those of struct cal_slots. The second also wants neighbours on, kinds and quarantine off. */
+/* As those of struct cal_slots. The other two want neighbours on as well; the last is for where kinds are looked at
+ * or there is a quarantine. */
 struct cal__quick {
     void *(*allocated)(struct cal_slab *slab, uint32_t slot, void *block, size_t bytes,
                        unsigned how);
     enum cal_slot_verdict (*freeing)(struct cal_slab *slab, uint32_t slot, void *block,
+                                     uint32_t bits, const struct cal_call *call);
+    enum cal_slot_verdict (*holding)(struct cal_slab *slab, uint32_t slot, void *block,
                                      uint32_t bits, const struct cal_call *call);
 };
 

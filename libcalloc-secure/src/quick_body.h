@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "hardened.h"
+#include "hold.h"
 #include "quick.h"
 #include "slab.h"
 #include "slot.h"
@@ -26,7 +27,7 @@ CAL_INLINE bool is_zero(vector bits)
 #endif
 }
 
-/* Whether the SIZE bytes, a multiple of 16 from 16 to CAL_QUICK_MAX, are zeros. By loads that overlap at the end. */
+/* Whether the SIZE bytes, a multiple of 16 from 16 on, are zeros. By loads that overlap at the end. */
 CAL_INLINE bool are_zeros(const void *memory, size_t size)
 {
     typedef uint64_t pair __attribute__((vector_size(16), may_alias));
@@ -123,7 +124,7 @@ static void *allocated(struct cal_slab *slab, uint32_t slot, void *block, size_t
 {
     size_t room = slab->room;
     const struct cal__slab_state *state = slab->state;
-    if (CAL_UNLIKELY(room - bytes > CAL_QUICK_SLACK ||
+    if (CAL_UNLIKELY(room - bytes > CAL_QUICK_SLACK || state->looked_at > CAL_QUICK_LOOK ||
                      cal_slot_mark(slab, slot) == CAL_MARK_NEVER ||
                      !are_zeros(block, state->looked_at) ||
                      ((how & CAL_SLOT_ZERO) != 0 && state->looked_at < bytes)))
@@ -135,10 +136,24 @@ static void *allocated(struct cal_slab *slab, uint32_t slot, void *block, size_t
     return block;
 }
 
-static CAL_NOINLINE enum cal_slot_verdict make_all_zeros(void *block, size_t room)
+static CAL_NOINLINE enum cal_slot_verdict release_zeroed(void *block, size_t room)
 {
     memset(block, 0, room);
     return CAL_SLOT_RELEASE;
+}
+
+_Static_assert((int)CAL_SLOT_RELEASE == false && (int)CAL_SLOT_KEEP == true, "what keeps says so");
+
+static CAL_NOINLINE enum cal_slot_verdict hold_zeroed(struct cal_slab *slab, uint32_t slot,
+                                                      void *block)
+{
+    size_t room = slab->room;
+    if (CAL_LIKELY(room <= CAL_QUICK_ZERO))
+        make_zeros(block, room);
+    else
+        memset(block, 0, room);
+    cal_slot_set_mark(slab, slot, CAL_MARK_HELD);
+    return (enum cal_slot_verdict)cal__hold_block(block, slab->block_size);
 }
 
 /* Whether the last word of the slot below is what it should be, whose canary is CANARY; false also where that is
@@ -153,24 +168,41 @@ CAL_INLINE bool neighbour_is_right(const struct cal_slab *slab, uint32_t slot,
     return CAL_LIKELY(cal__slot_last_word(slab, block) == expected);
 }
 
-static enum cal_slot_verdict freeing(struct cal_slab *slab, uint32_t slot, void *block,
-                                     uint32_t bits, const struct cal_call *call)
+/* Whether nothing is wrong with a block that is freed. */
+CAL_INLINE bool is_right(const struct cal_slab *slab, uint32_t slot, const void *block,
+                         uint32_t bits, const struct cal_call *call)
 {
     size_t room = slab->room, requested = cal__mark_requested(bits);
     const struct cal__slab_state *state = slab->state;
     uint64_t sum = cal__canary_sum(&state->key, slot);
-    unsigned char *start = block;
-    if (CAL_UNLIKELY(room - requested > CAL_QUICK_SLACK || room > CAL_HARDENED_PAGE || slot == 0 ||
-                     (call->bytes != CAL_CALL_UNKNOWN && call->bytes != requested) ||
-                     !canary_is_whole(cal__canary_of_sum(sum), (char *)start + requested,
-                                      room - requested) ||
-                     !neighbour_is_right(slab, slot - 1, start - slab->block_size,
-                                         cal__canary_of_sum(sum - state->key.multiplier))))
+    const unsigned char *start = block;
+    return room - requested <= CAL_QUICK_SLACK && room <= CAL_HARDENED_PAGE && slot != 0 &&
+           (call->bytes == CAL_CALL_UNKNOWN || call->bytes == requested) &&
+           canary_is_whole(cal__canary_of_sum(sum), (const char *)start + requested,
+                           room - requested) &&
+           neighbour_is_right(slab, slot - 1, start - slab->block_size,
+                              cal__canary_of_sum(sum - state->key.multiplier));
+}
+
+static enum cal_slot_verdict freeing(struct cal_slab *slab, uint32_t slot, void *block,
+                                     uint32_t bits, const struct cal_call *call)
+{
+    if (CAL_UNLIKELY(!is_right(slab, slot, block, bits, call)))
         return cal__slab_freeing(slab, slot, block, bits, call);
-    if (CAL_UNLIKELY(room > CAL_QUICK_MAX))
-        return make_all_zeros(block, room);
+    size_t room = slab->room;
+    if (CAL_UNLIKELY(room > CAL_QUICK_ZERO))
+        return release_zeroed(block, room);
     make_zeros(block, room);
     return CAL_SLOT_RELEASE;
+}
+
+static enum cal_slot_verdict holding(struct cal_slab *slab, uint32_t slot, void *block,
+                                     uint32_t bits, const struct cal_call *call)
+{
+    if (CAL_UNLIKELY(cal__kinds_differ(cal__mark_kind(bits), cal__kind_of(call->kind)) ||
+                     !is_right(slab, slot, block, bits, call)))
+        return cal__slab_freeing(slab, slot, block, bits, call);
+    return hold_zeroed(slab, slot, block);
 }
 
 #endif

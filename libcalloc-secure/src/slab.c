@@ -448,11 +448,11 @@ void cal__slab_start(void)
     cal__slab_role.extra = settings->canary ? CAL_CANARY_WORD : 0;
     cal__slab_role.random = settings->random_slots ? random_bits : NULL;
     bool usual = settings->canary && settings->zero_on_free && settings->write_after_free >= 16 &&
-                 settings->write_after_free <= CAL_QUICK_MAX &&
                  settings->canary_bytes >= CAL_QUICK_SLACK;
     const struct cal__quick *quick = cal__quick_best();
     if (usual)
         cal__slab_role.allocated = quick->allocated;
-    if (usual && settings->neighbours && !settings->kinds && settings->quarantine == 0)
-        cal__slab_role.freeing = quick->freeing;
+    if (usual && settings->neighbours)
+        cal__slab_role.freeing =
+            settings->kinds || settings->quarantine != 0 ? quick->holding : quick->freeing;
 }

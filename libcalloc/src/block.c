@@ -257,12 +257,10 @@ CAL_INLINE void *quick(size_t size)
 }
 
 /* On its own, so that those who have a block keep no registers for it. */
-static CAL_NOINLINE void *borrow_or(size_t size, cal__allocate *slow, unsigned how)
+static CAL_NOINLINE void *borrow_or(size_t size, cal__allocate *slow)
 {
     void *block = NULL;
     struct cal__heap *heap = cal__thread_heap;
-    if (has_slots(heap))
-        return cal__hooked_allocate_lean(size, slow, how);
     if (size - 1 < CAL_SLAB_MAX && heap->direct == 0)
         block = cal__heap_borrow(heap, cal__size_class(size));
     return block != NULL ? block : slow(size);
@@ -273,15 +271,15 @@ CAL_NOINLINE void *cal__block_allocate_or(size_t size, cal__allocate *slow, unsi
     if (has_slots(cal__thread_heap))
         return cal__hooked_allocate_lean(size, slow, how);
     void *block = size - 1 < CAL_SLAB_MAX ? quick(size) : NULL;
-    return CAL_LIKELY(block != NULL) ? block : borrow_or(size, slow, how);
+    return CAL_LIKELY(block != NULL) ? block : borrow_or(size, slow);
 }
 
-CAL_NOINLINE void *cal__block_larger_or(size_t size, cal__allocate *slow, unsigned how)
+CAL_NOINLINE void *cal__block_larger_or(size_t size, cal__allocate *slow)
 {
     if (size - 1 < CAL_SMALL_MAX)
         __builtin_unreachable();
     void *block = size - 1 < CAL_SLAB_MAX ? quick(size) : NULL;
-    return CAL_LIKELY(block != NULL) ? block : borrow_or(size, slow, how);
+    return CAL_LIKELY(block != NULL) ? block : borrow_or(size, slow);
 }
 
 CAL_NOINLINE void *cal__block_zeroed_or(size_t size, cal__allocate *slow, unsigned how)

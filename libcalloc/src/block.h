@@ -38,8 +38,8 @@ void cal__block_free_as(void *block, unsigned how, size_t size, size_t alignment
 typedef void *cal__allocate(size_t size);
 void *cal__block_allocate_or(size_t size, cal__allocate *slow, unsigned how);
 void *cal__block_zeroed_or(size_t size, cal__allocate *slow, unsigned how);
-/* The first for a size that no list at hand has: zero, or more than CAL_SMALL_MAX. */
-void *cal__block_larger_or(size_t size, cal__allocate *slow, unsigned how);
+/* The first for a size that no list at hand has: zero, or more than CAL_SMALL_MAX. Slots are SLOW's business. */
+void *cal__block_larger_or(size_t size, cal__allocate *slow);
 
 /* Bytes that the program may use. A pointer that is not a live block's start is fatal, named by
  * WHAT ("invalid free"). BLOCK is not NULL. */
@@ -95,7 +95,7 @@ CAL_INLINE void *cal__at_hand(size_t size)
 CAL_INLINE void *cal__allocate_or(size_t size, cal__allocate *slow, unsigned how)
 {
     if (CAL_UNLIKELY(size - 1 >= CAL_SMALL_MAX))
-        return cal__block_larger_or(size, slow, how);
+        return cal__block_larger_or(size, slow);
     void *block = cal__at_hand(size);
     return CAL_LIKELY(block != NULL) ? block : cal__block_allocate_or(size, slow, how);
 }

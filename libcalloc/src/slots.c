@@ -560,11 +560,21 @@ static struct cal__slots *slot_around(const void *address, uint32_t *slot)
     return number < slots->slab.slots ? slots : NULL;
 }
 
-/* The record that a block which is live or kept belongs to, and its slot. */
-static struct cal__slots *find(const void *block, uint32_t *slot)
+/* The same for the start of a block in a slab of many, which is what is asked for most: without a division, and
+ * what the map has at first is enough. */
+CAL_INLINE struct cal__slots *slot_at(const void *block, uint32_t *slot)
 {
-    struct cal__slots *slots = slot_around(block, slot);
-    if (slots == NULL)
+    const struct cal__page *page = cal__map_candidate(block);
+    struct cal__slots *slots = page->kind == CAL_PAGE_SLOTS ? cal__page_slots(page) : NULL;
+    *slot = slots == NULL ? CAL_SLOT_ANY : cal__slots_index(slots, block);
+    return CAL_LIKELY(*slot != CAL_SLOT_ANY) ? slots : NULL;
+}
+
+/* The record that a block which is live or kept belongs to, and its slot. */
+CAL_INLINE struct cal__slots *find(const void *block, uint32_t *slot)
+{
+    struct cal__slots *slots = slot_at(block, slot);
+    if (slots == NULL && (slots = slot_around(block, slot)) == NULL)
         return NULL;
     return cal_slot_mark(&slots->slab, *slot) >= CAL_MARK_KEPT ? slots : NULL;
 }
