@@ -13,21 +13,34 @@
 typedef void (*new_handler)(void);
 typedef new_handler (*handler_getter)(void);
 
+/* In the archive this file is only taken for programs that use the operators, which have libstdc++ then,
+ * and from an archive only what is not weak brings that along. */
+#ifdef CAL_ARCHIVE
+#    define OF_LIBSTDCXX
+#else
+#    define OF_LIBSTDCXX __attribute__((weak))
+#endif
+
 /* std::get_new_handler() and std::__throw_bad_alloc(). */
-extern new_handler _ZSt15get_new_handlerv(void) __attribute__((weak));
-extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak));
+extern new_handler _ZSt15get_new_handlerv(void) OF_LIBSTDCXX;
+extern void _ZSt17__throw_bad_allocv(void) OF_LIBSTDCXX;
 
 /* ISO C has no cast from dlsym's result to a function; POSIX says that the bytes are the same. */
 
 /* A function of libstdc++ where a C program loaded it late, out of the global scope. */
 static CAL_COLD void *late(const char *name)
 {
+#ifdef CAL_ARCHIVE
+    (void)name;
+    return NULL;
+#else
     void *library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
     if (library == NULL)
         return NULL;
     void *function = dlsym(library, name);
     dlclose(library);
     return function;
+#endif
 }
 
 /* libstdc++'s function of a name that is ours too. */
