@@ -4,7 +4,7 @@
 
 # In the order in which they run: the quick ones first.
 # shellcheck disable=SC2034 # x goes through them
-all_checks=(format cppcheck analyzer layers headers symbols dependencies instructions asan ubsan tsan msan memcheck)
+all_checks=(format cppcheck analyzer layers headers symbols manuals dependencies instructions asan ubsan tsan msan memcheck)
 
 # What x has set.
 : "${root:?} ${build:?} ${release:?} ${checks:?}"
@@ -63,6 +63,14 @@ components() {
 
 check_symbols() {
     components python3 "$checks/symbols.py"
+}
+
+# As installed: with the links of pages, the headers and the pkg-config files.
+check_manuals() {
+    local stage=$build/stage
+    rm -rf "$stage"
+    quietly "$build/log/stage" meson install -C "$release" --no-rebuild --destdir "$stage" &&
+        python3 "$checks/manuals.py" "$stage" "$root"/libcalloc*/
 }
 
 check_dependencies() {
