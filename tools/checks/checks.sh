@@ -4,7 +4,7 @@
 
 # In the order in which they run: the quick ones first.
 # shellcheck disable=SC2034 # x goes through them
-all_checks=(format cppcheck analyzer layers headers symbols manuals dependencies instructions asan ubsan tsan msan memcheck)
+all_checks=(format cppcheck analyzer layers headers symbols manuals dependencies instructions packages asan ubsan tsan msan memcheck)
 
 # What x has set.
 : "${root:?} ${build:?} ${release:?} ${checks:?}"
@@ -80,6 +80,41 @@ check_dependencies() {
 # Counts, not times: callgrind gives the same on any machine, but for what memcpy and memset do.
 check_instructions() {
     python3 "$root/bench/instructions.py" --check
+}
+
+# The packages are built without tests, looked through, and unpacked where programs are linked with them and run.
+check_packages() {
+    local work=$build/packages/check status=0 file library
+    local -a libraries=() names=()
+    mapfile -t names < <(basename -a "$root"/libcalloc*/)
+    # shellcheck source=tools/packages/build.sh
+    . "$root/tools/packages/build.sh"
+    one_at_a_time packages deb || return
+    source_tree "$work/source" &&
+        quietly "$build/log/packages" build_packages "$work/source" "$work/debs" -Pnocheck || return
+    lintian --pedantic --display-info --fail-on error,warning,info,pedantic "$work"/debs/*.changes || status=1
+    python3 "$checks/packages.py" "$work/debs" "$work/source" || status=1
+    rm -rf "$work/root"
+    for file in "$work"/debs/*.deb; do
+        dpkg-deb -x "$file" "$work/root" || return
+    done
+    libraries=("$work"/root/usr/lib/*/libcalloc.so.1 "$work"/root/usr/lib/*/libcalloc-secure.so.1)
+    library=${libraries[0]}
+    [[ $(LD_PRELOAD="${libraries[*]}" CALLOC_OPTIONS=secure.level=standard perl -e \
+        'print "preloaded\n" if grep { /libcalloc-secure/ } do { open my $f, "/proc/self/maps"; <$f> }' 2>&1) == \
+        preloaded ]] || {
+        echo 'perl does not run with the unpacked libraries preloaded'
+        status=1
+    }
+    quietly "$build/log/packages-link" env PKG_CONFIG_SYSROOT_DIR="$work/root" \
+        PKG_CONFIG_PATH="${library%/*}/pkgconfig" LD_LIBRARY_PATH="${library%/*}" \
+        "$root/tests/install/link.sh" "${names[@]}" || status=1
+    # Debian's flags for hardened programs may cost nothing on the paths that are counted.
+    quietly "$build/log/packages-instructions" python3 "$root/bench/instructions.py" \
+        --record "$work/release.json" &&
+        quietly "$build/log/packages-instructions" python3 "$root/bench/instructions.py" \
+            --check "$work/release.json" --peer "libcalloc=$library" || status=1
+    return "$status"
 }
 
 # suite_unit NAME MESON-TEST-OPTIONS: the unit tests of build/NAME, without the suite no-NAME.
