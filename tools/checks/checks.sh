@@ -4,7 +4,7 @@
 
 # In the order in which they run: the quick ones first.
 # shellcheck disable=SC2034 # x goes through them
-all_checks=(format cppcheck analyzer layers headers symbols manuals dependencies instructions packages asan ubsan tsan msan memcheck)
+all_checks=(format cppcheck analyzer layers headers symbols manuals dependencies instructions packages abi asan ubsan tsan msan memcheck)
 
 # What x has set.
 : "${root:?} ${build:?} ${release:?} ${checks:?}"
@@ -115,6 +115,10 @@ check_packages() {
         quietly "$build/log/packages-instructions" python3 "$root/bench/instructions.py" \
             --check "$work/release.json" --peer "libcalloc=$library" || status=1
     return "$status"
+}
+
+check_abi() {
+    compare_interfaces
 }
 
 # suite_unit NAME MESON-TEST-OPTIONS: the unit tests of build/NAME, without the suite no-NAME.
