@@ -110,7 +110,10 @@ def main():
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         component(folder)
-        expect("no file yet is an error", verdict(folder)[0] == 1)
+        expect("a release without its file is an error", verdict(folder)[0] == 1)
+        component(folder, log="## 1.0.0, unreleased\n")
+        expect("no release yet is none", verdict(folder)[0] == 0)
+        component(folder)
         status, text = verdict(folder, "--record")
         expect("is recorded", status == 0, text)
         for name, (header, source, level) in CHANGES.items():
