@@ -1,0 +1,110 @@
+# shellcheck shell=bash
+# A Debian 12 of its own for each subject of ./x system: what tests/system/*.sh have in common.
+#
+# x runs each of them as root, in a mount namespace of its own, with what it has set:
+: "${root:?} ${build:?}"
+
+system=$build/system
+passed=0 failed=0
+
+say() {
+    printf '%s %s\n' "$1" "$2"
+    if [[ $1 == PASS ]]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+}
+
+# check WHAT COMMAND…: what the command writes is shown where it fails.
+check() {
+    local what=$1 output status=0
+    shift
+    output=$("$@" 2>&1) || status=$?
+    if ((status == 0)); then
+        say PASS "$what"
+    else
+        say FAIL "$what"
+        printf '    status %d\n%s\n' "$status" "$output" | sed 's/^/    /'
+    fi
+}
+
+# is WHAT EXPECTED ACTUAL
+is() {
+    if [[ $2 == "$3" ]]; then
+        say PASS "$1"
+    else
+        say FAIL "$1"
+        diff -u --label expected --label actual <(printf '%s\n' "$2") <(printf '%s\n' "$3") |
+            sed 's/^/    /' || true
+    fi
+}
+
+# The last line of every subject.
+result() {
+    echo "$passed passed, $failed failed"
+    ((failed == 0 && passed > 0))
+}
+
+# base NAME PACKAGES…: an archive build/system/NAME.tar of a minimal Debian 12 with some packages, made once
+# for each list of them.
+base() {
+    local archive=$system/$1.tar made="${*:2}"
+    shift
+    mkdir -p "$system"
+    [[ -e $archive && -e $archive.packages && $(<"$archive.packages") == "$made" ]] && return
+    rm -f "$archive.packages"
+    echo "making a Debian 12 in ${archive#"$root/"} …" >&2
+    # The lists stay: what a test installs from Debian needs no further update.
+    mmdebstrap --quiet --variant=minbase --skip=cleanup/apt/lists ${1+"--include=$(IFS=,; echo "$*")"} \
+        bookworm "$archive" >&2 || return
+    echo "$made" >"$archive.packages"
+}
+
+# new_root NAME ARCHIVE: the folder $target with what the archive holds, ready to be gone into.
+new_root() {
+    target=$system/$1
+    leave_root
+    rm -rf --one-file-system "$target"
+    mkdir -p "$target"
+    tar -C "$target" --numeric-owner --xattrs -xpf "$system/$2.tar"
+    mount -t proc proc "$target/proc"
+    mount --rbind /dev "$target/dev"
+    mount --make-rslave "$target/dev" 2>/dev/null || true
+    mkdir -p "$target/etc/apt/apt.conf.d"
+    printf '#!/bin/sh\nexit 101\n' >"$target/usr/sbin/policy-rc.d"
+    chmod 755 "$target/usr/sbin/policy-rc.d"
+    # The network is this machine's.
+    [[ ! -e /etc/resolv.conf ]] || cp --remove-destination -L /etc/resolv.conf "$target/etc/resolv.conf"
+}
+
+leave_root() {
+    local folder
+    for folder in "$target/dev" "$target/proc"; do
+        ! mountpoint -q "$folder" 2>/dev/null || umount -R -l "$folder"
+    done
+}
+
+# inside COMMAND…: in $target, with nothing of this environment.
+inside() {
+    env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
+        DEBIAN_FRONTEND=noninteractive chroot "$target" "$@"
+}
+
+# repository FOLDER: apt in $target takes packages of ours from FOLDER, as from any repository.
+repository() {
+    local place=$target/srv/packages
+    rm -rf "$place"
+    mkdir -p "$place"
+    cp "$1"/*.deb "$place/"
+    (cd "$place" && apt-ftparchive packages . >Packages)
+    echo 'deb [trusted=yes] file:/srv/packages ./' >"$target/etc/apt/sources.list.d/packages.list"
+    inside apt-get -q update -o Dir::Etc::sourcelist=sources.list.d/packages.list \
+        -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0
+}
+
+# apt ARGUMENTS…: what apt-get writes is shown where it fails, or where a program could not load a library.
+apt() {
+    local status=0 log
+    log=$(inside apt-get -q -y -o Dpkg::Use-Pty=0 --no-install-recommends "$@" 2>&1) || status=$?
+    if ((status)) || [[ $log == *'cannot be preloaded'* || $log == *'error while loading'* ]]; then
+        echo "$log"
+        return 1
+    fi
+}
