@@ -81,9 +81,10 @@ leave_root() {
     done
 }
 
-# inside COMMAND…: in $target, with nothing of this environment.
+# inside COMMAND…: in $target, with nothing of this environment; by way of the command $by, if there is one.
+by=()
 inside() {
-    env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
+    "${by[@]}" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
         DEBIAN_FRONTEND=noninteractive chroot "$target" "$@"
 }
 

@@ -14,12 +14,26 @@ trap 'leave_root' EXIT
 
 old=$system/packages.old new=$system/packages.new
 
-# next_release TREE: all versions raised
+# raised FILE: the version of a file, with the last number raised
+raised() {
+    local version
+    version=$(<"$1")
+    echo "${version%.*}.$((${version##*.} + 1))"
+}
+
+# next_release TREE: all versions raised, and the hardening needs a function that the core has only now. If it
+# were unpacked before that core, no program could be started, dpkg neither.
 next_release() {
     local file version entry
+    sed -i 's/^global:$/&\n    cal_next;/' "$1/libcalloc/libcalloc.map"
+    echo " cal_next@LIBCALLOC_1 $(raised "$1/libcalloc/VERSION")" >>"$1/debian/libcalloc1.symbols"
+    echo 'CAL_EXPORT int cal_next(void);
+CAL_EXPORT int cal_next(void) { return 1; }' >>"$1/libcalloc/src/native.c"
+    echo 'extern int cal_next(void);
+__attribute__((constructor)) static void needs_next(void) { cal_next(); }' >>"$1/libcalloc-secure/src/start.c"
     for file in "$1"/libcalloc*/VERSION "$1"/tools/VERSION; do
-        version=$(<"$file")
-        echo "${version%.*}.$((${version##*.} + 1))" >"$file"
+        version=$(raised "$file")
+        echo "$version" >"$file"
     done
     version=$(dpkg-parsechangelog -l "$1/debian/changelog" -S Version)
     entry=$(printf '%s\n\n  * Next.\n\n -- %s  %s\n' "libcalloc ($((${version%%-*} + 1))-1) UNRELEASED; urgency=low" \
@@ -128,15 +142,30 @@ preload 'enabled beside a line of mine' "$both$mine"
 is 'programs have both' 'libcalloc-secure.so.1 libcalloc.so.1' "$(hardened)"
 
 check 'the repository has a next release' repository "$new"
+core_version=$(dpkg-deb -f "$new"/libcalloc1_*.deb Version)
+check 'its hardening needs its core before it is unpacked' \
+    grep -qF "libcalloc1 (>= ${core_version%%+*})" <<<"$(dpkg-deb -f "$new"/libcalloc-secure1_*.deb Pre-Depends)"
+check 'dpkg does not unpack it before the core' inside sh -c \
+    '! dpkg --unpack /srv/packages/libcalloc-secure1_*.deb >/tmp/refused 2>&1 && grep -q "pre-dependency problem" /tmp/refused'
+is 'programs have both' 'libcalloc-secure.so.1 libcalloc.so.1' "$(hardened)"
 watch_programs
 check 'upgrade' apt dist-upgrade
 end_watch upgrade
-is 'the next release is installed' "$(cd "$new" && dpkg-deb -f libcalloc1_*.deb Version)" \
+is 'the next release is installed' "$core_version" \
     "$(inside dpkg-query -W -f '${Version}' libcalloc1)"
 preload 'upgraded' "$both$mine"
 is 'programs have both' 'libcalloc-secure.so.1 libcalloc.so.1' "$(hardened)"
 
+# How dpkg replaces the libraries: by one rename over the old one, which never goes away.
+calls=$system/packages.calls
+by=(strace -f -qq -o "$calls" -e 'trace=/^(rename|unlink|link|symlink|truncate)')
 check 'the package again' apt install --reinstall libcalloc-preload libcalloc1 libcalloc-secure1
+by=()
+is 'the libraries are replaced in one step' \
+    'rename "libcalloc-secure.so.1.dpkg-new", "libcalloc-secure.so.1" rename "libcalloc.so.1.dpkg-new", "libcalloc.so.1" ' \
+    "$(sed -nE 's/^[0-9]+ +//; s/\("[^"]*\/|, "[^"]*\//\n&/g; s/\n\("[^"]*\// "/; s/\n, "[^"]*\//, "/
+        /^(rename|unlink|symlink|truncate)[a-z0-9]* .*"libcalloc(-secure)?\.so\.1"\) = 0$/{s/\) = 0$//p}' "$calls" | sort |
+        tr '\n' ' ')"
 preload 'installed again' "$both$mine"
 
 watch_programs

@@ -28,6 +28,9 @@ class Package:
         self.fields = dict(re.findall(r"^([\w-]+): (.*(?:\n .*)*)", fields, re.M))
         self.name, self.version = self.fields["Package"], self.fields["Version"]
         listing = output("dpkg-deb", "-c", path).splitlines()
+        control = subprocess.run(["dpkg-deb", "--ctrl-tarfile", path], check=True, stdout=subprocess.PIPE).stdout
+        members = subprocess.run(["tar", "-t"], input=control, check=True, stdout=subprocess.PIPE).stdout
+        self.has_symbols = b"./symbols\n" in members
         self.links, files = {}, []
         for line in listing:
             name, _, target = line.split(None, 5)[5].partition(" -> ")
@@ -60,6 +63,9 @@ def runtime(package, name, version, core, preloadable):
         wrong.append(f"holds {' '.join(sorted(package.files))}, expected {soname} alone")
     if set(libraries) & package.links.keys():
         wrong.append(f"{soname} is a link: dpkg would put it in place before what it points to")
+    symbols = output("dpkg-deb", "-I", package.path, "symbols") if package.has_symbols else ""
+    if f"\n* Build-Depends-Package: {name}-dev\n" not in symbols:
+        wrong.append(f"has no symbols file that names {name}-dev: debian/{package.name}.symbols")
     needed = package.needs("Depends", "Pre-Depends")
     allowed = {"libc6"} if name == "libcalloc" else {"libc6", core}
     if preloadable and needed - allowed:
