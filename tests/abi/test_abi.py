@@ -132,6 +132,24 @@ def main():
         status, text = verdict(folder)
         expect("a library without debug information is an error", status == 1 and "debug information" in text,
                text)
+    with tempfile.TemporaryDirectory() as made:
+        for name, base, version, needs in (("libcalloc", "1.4.0", "2.0.0", None),
+                                           ("libcalloc-risen", "1.0.0", "2.0.0", "libcalloc.so.2"),
+                                           ("libcalloc-left", "1.0.0", "1.1.0", "libcalloc.so.2"),
+                                           ("libcalloc-apart", "1.0.0", "1.1.0", "libother.so.1"),
+                                           ("libcalloc-new", None, "1.0.0", "libcalloc.so.2")):
+            folder = Path(made) / name
+            (folder / "abi").mkdir(parents=True)
+            (folder / "VERSION").write_text(version + "\n")
+            if base:
+                (folder / "abi" / f"{base}.{abi.platform.machine()}.xml").write_text("")
+            if needs:
+                (folder / "DEPENDENCIES").write_text(needs + "\n")
+        wrong = abi.sonames_rise_together(sorted(Path(made).iterdir()))
+        expect("sonames of the core and of what is linked to it rise together",
+               len(wrong) == 1 and wrong[0].startswith("libcalloc-left:"), str(wrong))
+        (Path(made) / "libcalloc" / "VERSION").write_text("1.5.0\n")
+        expect("and only then", abi.sonames_rise_together(sorted(Path(made).iterdir())) == [])
     for base, level, version, enough in VERSIONS:
         expect(f"{abi.NAMES[level]} since {base} in {version}: {'enough' if enough else 'too little'}",
                abi.sufficient(base, level, version) == enough)

@@ -12,7 +12,7 @@ trap 'leave_root' EXIT
 
 # --- the packages, as they are and as of a next release ----------------------------
 
-old=$system/packages.old new=$system/packages.new
+old=$system/packages.old new=$system/packages.new other=$system/packages.soname
 
 # raised FILE: the version of a file, with the last number raised
 raised() {
@@ -21,16 +21,9 @@ raised() {
     echo "${version%.*}.$((${version##*.} + 1))"
 }
 
-# next_release TREE: all versions raised, and the hardening needs a function that the core has only now. If it
-# were unpacked before that core, no program could be started, dpkg neither.
-next_release() {
+# raise TREE: all versions
+raise() {
     local file version entry
-    sed -i 's/^global:$/&\n    cal_next;/' "$1/libcalloc/libcalloc.map"
-    echo " cal_next@LIBCALLOC_1 $(raised "$1/libcalloc/VERSION")" >>"$1/debian/libcalloc1.symbols"
-    echo 'CAL_EXPORT int cal_next(void);
-CAL_EXPORT int cal_next(void) { return 1; }' >>"$1/libcalloc/src/native.c"
-    echo 'extern int cal_next(void);
-__attribute__((constructor)) static void needs_next(void) { cal_next(); }' >>"$1/libcalloc-secure/src/start.c"
     for file in "$1"/libcalloc*/VERSION "$1"/tools/VERSION; do
         version=$(raised "$file")
         echo "$version" >"$file"
@@ -42,18 +35,48 @@ __attribute__((constructor)) static void needs_next(void) { cal_next(); }' >>"$1
     mv "$1/debian/changelog.new" "$1/debian/changelog"
 }
 
-build_both() {
+# next_release TREE: all versions raised, and the hardening needs a function that the core has only now. If it
+# were unpacked before that core, no program could be started, dpkg neither.
+next_release() {
+    raise "$1"
+    sed -i 's/^global:$/&\n    cal_next;/' "$1/libcalloc/libcalloc.map"
+    echo " cal_next@LIBCALLOC_1 $(<"$1/libcalloc/VERSION")" >>"$1/debian/libcalloc1.symbols"
+    echo 'CAL_EXPORT int cal_next(void);
+CAL_EXPORT int cal_next(void) { return 1; }' >>"$1/libcalloc/src/native.c"
+    echo 'extern int cal_next(void);
+__attribute__((constructor)) static void needs_next(void) { cal_next(); }' >>"$1/libcalloc-secure/src/start.c"
+}
+
+# next_soname TREE: a release with the sonames libcalloc.so.2 and libcalloc-secure.so.2
+next_soname() {
+    local name file
+    for name in libcalloc libcalloc-secure; do
+        echo 2.0.0 >"$1/$name/VERSION"
+        sed -i "s/\b${name}1\b/${name}2/g" "$1"/debian/control
+        file=$1/debian/${name}2.symbols
+        mv "$1/debian/${name}1.symbols" "$file"
+        sed -i "1s/.*/$name.so.2 ${name}2 #MINVER#/; s/ 1\.0\.[0-9]*$/ 2.0.0/" "$file"
+    done
+    sed -i 's/libcalloc\.so\.1/libcalloc.so.2/' "$1"/*/DEPENDENCIES
+}
+
+build_all() {
     local tree=$build/packages/system/source
     source_tree "$tree"
     build_packages "$tree" "$old" -Pnocheck -b || return
     source_tree "$tree"
     next_release "$tree"
-    build_packages "$tree" "$new" -Pnocheck -b
+    build_packages "$tree" "$new" -Pnocheck -b || return
+    source_tree "$tree"
+    raise "$tree"
+    raise "$tree"
+    next_soname "$tree"
+    build_packages "$tree" "$other" -Pnocheck -b
 }
 
 log=$build/log/system-packages-build
 mkdir -p "$build/log"
-build_both >"$log" 2>&1 || {
+build_all >"$log" 2>&1 || {
     tail -n 40 "$log"
     echo '0 passed, 1 failed'
     exit 1
@@ -167,6 +190,28 @@ is 'the libraries are replaced in one step' \
         /^(rename|unlink|symlink|truncate)[a-z0-9]* .*"libcalloc(-secure)?\.so\.1"\) = 0$/{s/\) = 0$//p}' "$calls" | sort |
         tr '\n' ' ')"
 preload 'installed again' "$both$mine"
+
+# Another soname: its packages come beside the old ones, and then the names change.
+check 'the repository has another soname' repository "$other"
+two=${both//so.1/so.2}
+watch_programs
+check 'upgrade to another soname' apt dist-upgrade
+end_watch 'upgrade to another soname'
+preload 'upgraded to another soname' "$two$mine"
+is 'programs have both' 'libcalloc-secure.so.2 libcalloc.so.2' "$(hardened)"
+watch_programs
+check 'the old ones go' apt autoremove --purge
+end_watch 'removal of the old ones'
+preload 'the old ones are gone' "$two$mine"
+is 'what is installed now' 'calloc-tools libcalloc-dev libcalloc-preload libcalloc-sandbox-dev libcalloc-sandbox1 libcalloc-secure-dev libcalloc-secure2 libcalloc2 ' \
+    "$(installed)"
+check 'purge' apt purge '?name(calloc)'
+preload 'purged' "$mine"
+check 'the repository has the release before' repository "$new"
+# shellcheck disable=SC2086 # a list
+check 'everything' apt install $libraries_dev calloc-tools libcalloc-preload
+check 'enable' inside calloc-preload enable
+preload 'enabled again' "$both$mine"
 
 watch_programs
 check 'the core is removed, and all that needs it' apt remove libcalloc1

@@ -155,6 +155,27 @@ def check(folder, library, record):
     return good
 
 
+def base_of(folder):
+    """The version whose interface is kept; None where there is none."""
+    kept = list((folder / "abi").glob(f"*.{platform.machine()}.xml"))
+    return kept[0].name.removesuffix(f".{platform.machine()}.xml") if len(kept) == 1 else None
+
+
+def sonames_rise_together(folders):
+    """With another soname of the core an add-on has another too. Else the package of the old one would be
+    replaced by one for the new core while /etc/ld.so.preload still names the old core beside it."""
+    versions = {folder: (base_of(folder), (folder / "VERSION").read_text().strip()) for folder in folders}
+    rises = {folder: base is not None and numbers(version)[0] > numbers(base)[0]
+             for folder, (base, version) in versions.items()}
+    core = [folder for folder in folders if folder.name == "libcalloc"]
+    if not core or not rises[core[0]]:
+        return []
+    return [f"{folder.name}: its first number has to rise with that of the core, to which it is linked"
+            for folder in folders
+            if (folder / "DEPENDENCIES").exists() and versions[folder][0] is not None and not rises[folder]
+            and re.search(r"^libcalloc\.so\.", (folder / "DEPENDENCIES").read_text(), re.M)]
+
+
 def main():
     arguments = [argument for argument in sys.argv[1:] if argument != "--record"]
     build, good = Path(arguments[0]), True
@@ -165,6 +186,10 @@ def main():
         except Failed as reason:
             print(reason)
             good = False
+    if "--record" not in sys.argv:
+        wrong = sonames_rise_together([Path(name) for name in arguments[1:]])
+        print("\n".join(wrong), end="\n" if wrong else "")
+        good = good and not wrong
     return 0 if good else 1
 
 
