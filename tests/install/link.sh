@@ -68,6 +68,7 @@ program() {
         say FAIL "$source, $how: needs the wrong libraries"
         return
     }
+    # shellcheck disable=SC2086 # none, or one
     ends 0 "${output[$name]-}" env ${statistics[$name]-} "$work/program" || {
         say FAIL "$source, $how: runs"
         return
@@ -86,6 +87,7 @@ for component; do
         say FAIL 'is tested'
         continue
     }
+    # shellcheck disable=SC2015 # that is what is meant
     shared=$(pkg-config --cflags --libs "$component") &&
         static=$(pkg-config --static --cflags --libs "$component") || {
         echo "pkg-config does not know $component" >"$work/log"
@@ -96,7 +98,7 @@ for component; do
     [[ $component != libcalloc ]] || sources+=(operators.cpp)
     # The sandbox does not bring the allocator along.
     [[ $component == libcalloc-sandbox ]] || sources+=(plain.c)
-    # shellcheck disable=SC2086 # lists of flags
+    # shellcheck disable=SC2046,SC2086 # lists of flags
     for source in "${sources[@]}"; do
         program shared "$source" $shared
         # What distributions give by default, and what would drop a library that nothing is called of.
