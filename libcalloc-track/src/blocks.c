@@ -1,0 +1,253 @@
+/* Each granule of 64 KiB in which a block was recorded has a table with an entry for each 2^shift bytes of it,
+ * where no two blocks can begin as long as all have as many usable bytes; so an entry is found by a shift, is
+ * written by nobody else, and costs from a quarter down to an eighth of a block of 64 to 128 bytes. Where the
+ * granule comes to have smaller blocks than its table is for, it gets a finer one in front of that: what is
+ * recorded stays where it is. A table is never given back.
+ *
+ * An entry is two words. The second is written last, and has everything that tells whether the entry is
+ * the block's; so who visits all entries while others change them never takes one block for another, at
+ * worst the site and time of a block for those of the next one at the same address. */
+#include "blocks.h"
+
+#include <stdatomic.h>
+
+#include "memory.h"
+
+enum {
+    GRANULE_SHIFT = 16,
+    GRANULE = 1 << GRANULE_SHIFT,
+    FINEST = 4,
+    FOLDER_BITS = 16,
+    FOLDERS = 1 << (CAL_ADDRESS_BITS - GRANULE_SHIFT - FOLDER_BITS),
+    FOLDER = 1 << FOLDER_BITS,
+};
+
+/* The second word: LIVE, COUNTED, WATCHED, the address's place in the granule in 16 bytes, the size. */
+#define LIVE        (UINT64_C(1) << 63)
+#define COUNTED     (UINT64_C(1) << 62)
+#define WATCHED     (UINT64_C(1) << 61)
+#define PLACE_SHIFT 47
+#define PLACE_MASK  (UINT64_C(0xfff) << PLACE_SHIFT)
+#define IDENTITY    (LIVE | PLACE_MASK)
+
+struct entry {
+    _Atomic uint64_t first;
+    _Atomic uint64_t second;
+};
+
+struct table {
+    struct table *older; /* coarser, or NULL */
+    uint64_t shift;
+    struct entry entries[];
+};
+
+struct folder {
+    struct table *_Atomic tables[FOLDER];
+};
+
+static struct folder *_Atomic folders[FOLDERS];
+
+CAL_INLINE uint64_t identity_of(uintptr_t address)
+{
+    return LIVE | (uint64_t)(address & (GRANULE - 1)) >> FINEST << PLACE_SHIFT;
+}
+
+CAL_INLINE struct entry *entry_in(struct table *table, uintptr_t address)
+{
+    return &table->entries[(address & (GRANULE - 1)) >> table->shift];
+}
+
+CAL_INLINE struct table *tables_of(uintptr_t address)
+{
+    uintptr_t number = address >> GRANULE_SHIFT;
+    if (CAL_UNLIKELY(number >> FOLDER_BITS >= FOLDERS))
+        return NULL;
+    struct folder *folder =
+        atomic_load_explicit(&folders[number >> FOLDER_BITS], memory_order_acquire);
+    return folder == NULL ? NULL
+                          : atomic_load_explicit(&folder->tables[number % FOLDER], memory_order_acquire);
+}
+
+CAL_INLINE struct entry *find(uintptr_t address)
+{
+    for (struct table *table = tables_of(address); table != NULL; table = table->older) {
+        struct entry *entry = entry_in(table, address);
+        uint64_t second = atomic_load_explicit(&entry->second, memory_order_relaxed);
+        if (CAL_LIKELY((second & IDENTITY) == identity_of(address)))
+            return entry;
+    }
+    return NULL;
+}
+
+static struct cal__block read_entry(const struct entry *entry)
+{
+    uint64_t first = atomic_load_explicit(&entry->first, memory_order_relaxed);
+    uint64_t second = atomic_load_explicit(&entry->second, memory_order_relaxed);
+    return (struct cal__block){
+        .size = second & CAL_BLOCK_SIZE_MAX,
+        .time = first & CAL_BLOCK_TIME_MASK,
+        .site = (uint32_t)(first >> CAL_BLOCK_TIME_BITS),
+        .counted = (second & COUNTED) != 0,
+        .watched = (second & WATCHED) != 0,
+    };
+}
+
+CAL_INLINE void write_entry(struct entry *entry, uintptr_t address, const struct cal__block *block)
+{
+    uint64_t first = block->time | (uint64_t)block->site << CAL_BLOCK_TIME_BITS;
+    uint64_t second = identity_of(address) | (block->counted ? COUNTED : 0) |
+                      (block->watched ? WATCHED : 0) |
+                      (block->size < CAL_BLOCK_SIZE_MAX ? block->size : CAL_BLOCK_SIZE_MAX);
+    atomic_store_explicit(&entry->first, first, memory_order_relaxed);
+    atomic_store_explicit(&entry->second, second, memory_order_release);
+}
+
+static CAL_COLD struct folder *make_folder(uintptr_t number)
+{
+    struct folder *_Atomic *place = &folders[number >> FOLDER_BITS];
+    struct folder *there = NULL, *fresh = cal__memory_map(sizeof *fresh);
+    if (fresh == NULL || atomic_compare_exchange_strong_explicit(
+                             place, &there, fresh, memory_order_acq_rel, memory_order_acquire))
+        return fresh != NULL ? fresh : atomic_load_explicit(place, memory_order_acquire);
+    cal__memory_unmap(fresh, sizeof *fresh);
+    return there;
+}
+
+static unsigned shift_for(size_t usable)
+{
+    unsigned shift = usable == 0 ? FINEST : 63 - (unsigned)__builtin_clzl(usable);
+    return shift < FINEST ? FINEST : shift > GRANULE_SHIFT ? GRANULE_SHIFT : shift;
+}
+
+/* An entry for ADDRESS that no other block has, in a new table. */
+static CAL_COLD struct entry *make_entry(uintptr_t address, size_t usable)
+{
+    uintptr_t number = address >> GRANULE_SHIFT;
+    if (number >> FOLDER_BITS >= FOLDERS)
+        return NULL;
+    struct folder *folder = make_folder(number);
+    if (folder == NULL)
+        return NULL;
+    struct table *_Atomic *place = &folder->tables[number % FOLDER];
+    struct table *older = atomic_load_explicit(place, memory_order_acquire);
+    unsigned shift = shift_for(usable);
+    if (older != NULL && shift >= older->shift)
+        shift = older->shift == FINEST ? FINEST : (unsigned)older->shift - 1;
+    struct table *table =
+        cal__memory_take(sizeof *table + ((size_t)GRANULE >> shift) * sizeof table->entries[0]);
+    if (table == NULL)
+        return NULL;
+    table->shift = shift;
+    table->older = older;
+    /* What another thread puts in front in between is for its own block, and this one is found behind it. */
+    while (!atomic_compare_exchange_weak_explicit(place, &table->older, table, memory_order_acq_rel,
+                                                  memory_order_acquire)) {}
+    return entry_in(table, address);
+}
+
+/* One that nobody has, in the newest table. */
+CAL_INLINE struct entry *free_entry(uintptr_t address, size_t usable)
+{
+    struct table *table = tables_of(address);
+    if (CAL_LIKELY(table != NULL)) {
+        struct entry *entry = entry_in(table, address);
+        if (CAL_LIKELY(usable >> table->shift != 0 &&
+                       atomic_load_explicit(&entry->second, memory_order_relaxed) == 0))
+            return entry;
+    }
+    return make_entry(address, usable);
+}
+
+enum cal__put cal__blocks_put(const void *address, size_t usable, const struct cal__block *block,
+                              struct cal__block *old)
+{
+    uintptr_t at = (uintptr_t)address;
+    struct entry *entry = find(at);
+    if (CAL_UNLIKELY(entry != NULL)) {
+        *old = read_entry(entry);
+        write_entry(entry, at, block);
+        return CAL_PUT_OVER;
+    }
+    entry = free_entry(at, usable);
+    if (entry == NULL)
+        return CAL_PUT_FAILED;
+    write_entry(entry, at, block);
+    return CAL_PUT_NEW;
+}
+
+bool cal__blocks_take(const void *address, struct cal__block *block)
+{
+    struct entry *entry = find((uintptr_t)address);
+    if (entry == NULL)
+        return false;
+    *block = read_entry(entry);
+    atomic_store_explicit(&entry->second, 0, memory_order_relaxed);
+    return true;
+}
+
+bool cal__blocks_get(const void *address, struct cal__block *block)
+{
+    const struct entry *entry = find((uintptr_t)address);
+    if (entry == NULL)
+        return false;
+    *block = read_entry(entry);
+    return true;
+}
+
+bool cal__blocks_resize(const void *address, size_t size)
+{
+    struct entry *entry = find((uintptr_t)address);
+    if (entry == NULL)
+        return false;
+    struct cal__block block = read_entry(entry);
+    block.size = size;
+    write_entry(entry, (uintptr_t)address, &block);
+    return true;
+}
+
+void cal__blocks_watch(const void *address)
+{
+    uintptr_t at = (uintptr_t)address;
+    struct entry *entry = at % CAL_BLOCK_ALIGNMENT == 0 ? find(at) : NULL;
+    struct cal__block block = {.watched = true};
+    if (entry != NULL) {
+        block = read_entry(entry);
+        block.watched = true;
+    } else if (at % CAL_BLOCK_ALIGNMENT == 0) {
+        /* Nobody knows how large it is: for the finest table. */
+        entry = free_entry(at, CAL_BLOCK_ALIGNMENT);
+    }
+    if (entry != NULL)
+        write_entry(entry, at, &block);
+}
+
+static bool visit_table(const struct table *table, uintptr_t granule,
+                        bool (*visit)(void *address, const struct cal__block *block, void *argument),
+                        void *argument)
+{
+    for (size_t i = 0; i < (size_t)GRANULE >> table->shift; i++) {
+        const struct entry *entry = &table->entries[i];
+        uint64_t second = atomic_load_explicit(&entry->second, memory_order_acquire);
+        if ((second & LIVE) == 0)
+            continue;
+        struct cal__block block = read_entry(entry);
+        uintptr_t address = granule + ((second & PLACE_MASK) >> PLACE_SHIFT << FINEST);
+        if (block.counted && !visit((void *)address, &block, argument))
+            return false;
+    }
+    return true;
+}
+
+void cal__blocks_each(bool (*visit)(void *address, const struct cal__block *block, void *argument),
+                      void *argument)
+{
+    for (uintptr_t i = 0; i < FOLDERS; i++) {
+        struct folder *folder = atomic_load_explicit(&folders[i], memory_order_acquire);
+        for (uintptr_t j = 0; folder != NULL && j < FOLDER; j++) {
+            struct table *table = atomic_load_explicit(&folder->tables[j], memory_order_acquire);
+            for (; table != NULL; table = table->older)
+                if (!visit_table(table, (i << FOLDER_BITS | j) << GRANULE_SHIFT, visit, argument))
+                    return;
+        }
+    }
+}

@@ -1,0 +1,39 @@
+/* The live blocks by their address: who allocated them, how large, and when. */
+#ifndef CAL_TRACK_BLOCKS_H
+#define CAL_TRACK_BLOCKS_H
+
+#include "base.h"
+#include "nodes.h"
+
+enum { CAL_BLOCK_TIME_BITS = 64 - CAL_SITE_BITS };
+#define CAL_BLOCK_TIME_MASK ((UINT64_C(1) << CAL_BLOCK_TIME_BITS) - 1)
+#define CAL_BLOCK_SIZE_MAX  ((UINT64_C(1) << 47) - 1)
+
+struct cal__block {
+    uint64_t size; /* asked for */
+    uint64_t time; /* in the caller's unit, modulo 2^CAL_BLOCK_TIME_BITS */
+    uint32_t site;
+    bool counted; /* is a block of the program's that is recorded */
+    bool watched; /* the caller wants to know of its end */
+};
+
+enum cal__put { CAL_PUT_NEW, CAL_PUT_OVER, CAL_PUT_FAILED };
+
+/* From the allocation of a block until it is freed no two threads call these for it at the same time. All are
+ * lock-free. USABLE is of the block. CAL_PUT_OVER: it was there, and what it was is in OLD. */
+enum cal__put cal__blocks_put(const void *address, size_t usable, const struct cal__block *block,
+                              struct cal__block *old);
+
+/* False: it is not there. */
+bool cal__blocks_take(const void *address, struct cal__block *block);
+bool cal__blocks_get(const void *address, struct cal__block *block);
+/* Sets a new size of a block that is there. */
+bool cal__blocks_resize(const void *address, size_t size);
+/* Has the end of a block watched, whether it is recorded or not. */
+void cal__blocks_watch(const void *address);
+
+/* Visits those that are there, by address; others may come and go meanwhile. Until VISIT says false. */
+void cal__blocks_each(bool (*visit)(void *address, const struct cal__block *block, void *argument),
+                      void *argument);
+
+#endif

@@ -1,0 +1,392 @@
+#include "record.h"
+
+#include <sched.h>
+#include <sys/single_threaded.h>
+#include <time.h>
+
+#include "blocks.h"
+#include "clock.h"
+#include "modules.h"
+#include "rows.h"
+#include "sample.h"
+#include "timeline.h"
+
+struct cal__record_peak cal__record_peak;
+
+static struct cal__record_settings settings;
+static uint64_t first_tick, first_time;
+static bool started;
+
+/* Where each bucket of lifetimes ends, in units of a block's time. */
+static uint64_t lifetime_ends[CAL_LIFETIMES - 1];
+
+uint64_t cal__record_sample_bytes(void)
+{
+    return settings.sample_bytes;
+}
+
+uint64_t cal__record_first_tick(void)
+{
+    return first_tick;
+}
+
+uint64_t cal__record_ticks_per_second(void)
+{
+    uint64_t ticks = cal__clock_ticks() - first_tick;
+    uint64_t time = cal__clock_now(CLOCK_MONOTONIC) - first_time;
+    return time == 0 ? 1000000000 : (uint64_t)((double)ticks * 1e9 / (double)time);
+}
+
+/* How fast the counter goes, from a look at both clocks now and in a short while: the counter of the start is
+ * too near for a division. */
+static uint64_t measure_ticks(void)
+{
+    uint64_t from = cal__clock_now(CLOCK_MONOTONIC), ticks = cal__clock_ticks(), time;
+    while ((time = cal__clock_now(CLOCK_MONOTONIC) - from) < 50000) {}
+    return (uint64_t)((double)(cal__clock_ticks() - ticks) * 1e9 / (double)time);
+}
+
+bool cal__record_start(const struct cal__record_settings *given)
+{
+    settings = *given;
+    if (started)
+        return true;
+    if (!cal__nodes_start())
+        return false;
+    first_time = cal__clock_now(CLOCK_MONOTONIC);
+    first_tick = cal__clock_ticks();
+    double units_per_us = (double)measure_ticks() / 1e6 / (1 << CAL_TIME_SHIFT), end = 4;
+    for (size_t i = 0; i < CAL_LIFETIMES - 1; i++, end *= 4)
+        lifetime_ends[i] = (uint64_t)(end * units_per_us);
+    started = true;
+    return true;
+}
+
+/* The process's sum and mark. */
+
+/* With more than one thread, bytes that each may have in hand: a thousandth of the mark, for all of them. */
+static _Atomic int64_t allowance;
+
+static void set_allowance(int64_t peak)
+{
+    int64_t threads = (int64_t)cal__lives_count();
+    int64_t bytes = (peak >> 10) / (threads < 64 ? threads + 1 : 64);
+    atomic_store_explicit(&allowance, bytes > 1 << 20 ? 1 << 20 : bytes, memory_order_relaxed);
+}
+
+static void set_mark(int64_t live)
+{
+    int64_t peak = atomic_load_explicit(&cal__record_peak.bytes, memory_order_relaxed);
+    while (live > peak) {
+        if (!atomic_compare_exchange_weak_explicit(&cal__record_peak.bytes, &peak, live,
+                                                   memory_order_relaxed, memory_order_relaxed))
+            continue;
+        atomic_fetch_add_explicit(&cal__record_peak.mark, 1, memory_order_release);
+        set_allowance(live);
+        return;
+    }
+}
+
+CAL_INLINE void add_live(struct cal__thread *thread, int64_t bytes)
+{
+    if (CAL_LIKELY(__libc_single_threaded)) {
+        int64_t live =
+            atomic_load_explicit(&cal__record_peak.live, memory_order_relaxed) + bytes + thread->pending;
+        thread->pending = 0;
+        atomic_store_explicit(&cal__record_peak.live, live, memory_order_relaxed);
+        if (live > atomic_load_explicit(&cal__record_peak.bytes, memory_order_relaxed)) {
+            atomic_store_explicit(&cal__record_peak.bytes, live, memory_order_relaxed);
+            atomic_store_explicit(
+                &cal__record_peak.mark,
+                atomic_load_explicit(&cal__record_peak.mark, memory_order_relaxed) + 1,
+                memory_order_relaxed);
+        }
+        return;
+    }
+    thread->pending += bytes;
+    int64_t most = atomic_load_explicit(&allowance, memory_order_relaxed);
+    if (thread->pending <= most && thread->pending >= -most)
+        return;
+    int64_t live = atomic_fetch_add_explicit(&cal__record_peak.live, thread->pending,
+                                             memory_order_relaxed) +
+                   thread->pending;
+    thread->pending = 0;
+    set_mark(live);
+}
+
+/* Counters. */
+
+static void no_memory(struct cal__thread *thread)
+{
+    cal__count_add(&thread->lost, 1);
+}
+
+CAL_INLINE void count_allocation(struct cal__thread *thread, struct cal__cell *cell, uint64_t size,
+                                 uint64_t slack, uint64_t weight)
+{
+    cal__record_settle(cell, atomic_load_explicit(&cal__record_peak.mark, memory_order_acquire));
+    cal__count_add(&cell->allocations, weight);
+    cal__count_add(&cell->allocated_bytes, size * weight);
+    cal__count_add(&cell->slack, slack * weight);
+    cal__count_add(&thread->life->allocations, weight);
+    cal__count_add(&thread->life->allocated_bytes, size * weight);
+    if (CAL_UNLIKELY(atomic_load_explicit(&cell->thread, memory_order_relaxed) != thread->number))
+        atomic_store_explicit(&cell->thread, CAL_FILE_NONE, memory_order_relaxed);
+    if (CAL_UNLIKELY(atomic_load_explicit(&cell->numa_node, memory_order_relaxed) !=
+                     thread->numa_node))
+        atomic_store_explicit(&cell->numa_node, CAL_FILE_NONE, memory_order_relaxed);
+    add_live(thread, (int64_t)(size * weight));
+}
+
+CAL_INLINE void count_lifetime(struct cal__cell *cell, uint64_t units, uint64_t weight)
+{
+    size_t bucket = 0;
+    while (bucket < CAL_LIFETIMES - 1 && units >= lifetime_ends[bucket])
+        bucket++;
+    cal__count_add(&cell->lifetimes[bucket], weight);
+}
+
+/* The end of BLOCK, which is of `size` bytes. */
+CAL_INLINE void count_free(struct cal__thread *thread, const struct cal__block *block,
+                           uint64_t weight, uint64_t now, bool temporary)
+{
+    struct cal__cell *cell = cal__thread_cell(thread, block->site);
+    cal__count_add(&thread->life->frees, weight);
+    cal__count_add(&thread->life->freed_bytes, block->size * weight);
+    if (CAL_UNLIKELY(cell == NULL)) {
+        no_memory(thread);
+        return;
+    }
+    cal__record_settle(cell, atomic_load_explicit(&cal__record_peak.mark, memory_order_acquire));
+    cal__count_add(&cell->frees, weight);
+    cal__count_add(&cell->freed_bytes, block->size * weight);
+    if (temporary)
+        cal__count_add(&cell->temporaries, weight);
+    count_lifetime(cell, (now - block->time) & CAL_BLOCK_TIME_MASK, weight);
+    add_live(thread, -(int64_t)(block->size * weight));
+}
+
+uint64_t cal__record_weight(const void *address, uint64_t size, uint64_t time)
+{
+    if (settings.sample_bytes == 0)
+        return 1;
+    uint64_t dither = cal__sample_mix((uintptr_t)address ^ time << 48 ^ time);
+    return cal__sample_weight(size != 0 ? size : 1, settings.sample_bytes, dither);
+}
+
+/* Allocations. */
+
+/* Rarely: what is not worth to be looked at each time. */
+static CAL_COLD void look_around(struct cal__thread *thread, uint64_t ticks)
+{
+    unsigned node = 0;
+    thread->looked = ticks;
+    thread->numa_node = getcpu(NULL, &node) == 0 ? node : CAL_FILE_NONE;
+    if (atomic_load_explicit(&cal__record_peak.time, memory_order_relaxed) == 0 ||
+        cal__timeline_saw_mark(atomic_load_explicit(&cal__record_peak.mark, memory_order_relaxed)))
+        atomic_store_explicit(&cal__record_peak.time, cal__modules_time(), memory_order_relaxed);
+    cal__timeline_look();
+}
+
+enum { LOOK_TICKS = 1 << 21 };
+
+/* False: this one is not sampled. */
+static CAL_NOINLINE bool is_sampled(struct cal__thread *thread)
+{
+    if (!thread->sampled) {
+        int64_t past = thread->gap;
+        thread->sampled = true;
+        thread->random = cal__sample_mix(cal__clock_ticks() ^ (uintptr_t)thread) | 1;
+        thread->gap = past + cal__sample_gap(&thread->random, settings.sample_bytes);
+        if (thread->gap > 0)
+            return false;
+    }
+    thread->gap = cal__sample_gap(&thread->random, settings.sample_bytes);
+    return true;
+}
+
+static CAL_NOINLINE struct cal__cell *other_cell(struct cal__thread *thread, uint32_t node)
+{
+    struct cal__cell *cell = cal__thread_cell(thread, cal__site_of(node));
+    if (cell != NULL && cal__count_get(&cell->allocations) == 0) {
+        atomic_store_explicit(&cell->numa_node, thread->numa_node, memory_order_relaxed);
+        atomic_store_explicit(&cell->thread, thread->number, memory_order_relaxed);
+    }
+    thread->last_cell = cell;
+    thread->last_node = node;
+    return cell;
+}
+
+/* A block that was freed while nobody looked, and whose address was given out again. */
+static CAL_COLD void count_overlooked(struct cal__thread *thread, const void *block,
+                                      const struct cal__block *old, uint64_t now)
+{
+    if (old->watched) {
+        if (cal__modules_check())
+            cal__rows_forget();
+    }
+    if (old->counted)
+        count_free(thread, old, cal__record_weight(block, old->size, old->time), now, false);
+}
+
+CAL_INLINE void record(struct cal__thread *thread, void *block, size_t requested, size_t usable)
+{
+    uint64_t ticks = cal__clock_ticks();
+    if (CAL_UNLIKELY(ticks - thread->looked > LOOK_TICKS))
+        look_around(thread, ticks);
+    uint32_t node = cal__walk_stack(&thread->walk);
+    struct cal__cell *cell = thread->last_cell;
+    if (CAL_UNLIKELY(cell == NULL || node != thread->last_node))
+        cell = other_cell(thread, node);
+    if (CAL_UNLIKELY(cell == NULL)) {
+        no_memory(thread);
+        return;
+    }
+    struct cal__block fresh = {.size = requested,
+                               .time = (ticks - first_tick) >> CAL_TIME_SHIFT & CAL_BLOCK_TIME_MASK,
+                               .site = cell->site,
+                               .counted = true},
+                      old;
+    uint64_t weight = CAL_LIKELY(settings.sample_bytes == 0)
+                          ? 1
+                          : cal__record_weight(block, requested, fresh.time);
+    enum cal__put put = cal__blocks_put(block, usable, &fresh, &old);
+    if (CAL_UNLIKELY(put != CAL_PUT_NEW)) {
+        if (put == CAL_PUT_FAILED) {
+            no_memory(thread);
+            return;
+        }
+        count_overlooked(thread, block, &old, fresh.time);
+    }
+    size_t slack = usable > requested ? usable - requested : 0;
+    count_allocation(thread, cell, requested, slack, weight);
+    thread->last = block;
+}
+
+/* NULL: no memory. */
+static CAL_COLD struct cal__thread *begin_thread(void)
+{
+    struct cal__thread *thread = cal__thread_begin();
+    /* And a few more of the allocator's own, which are left out. */
+    if (thread != NULL)
+        thread->walk.limit = settings.depth + 8;
+    return thread;
+}
+
+void cal__record_allocated(void *block, size_t requested, size_t usable)
+{
+    struct cal__thread *thread = cal__thread_self();
+    if (CAL_UNLIKELY(thread == NULL)) {
+        thread = begin_thread();
+        if (thread == NULL)
+            return;
+    }
+    if (CAL_UNLIKELY(thread->busy)) {
+        cal__count_add(&thread->missed, 1);
+        return;
+    }
+    thread->busy = true;
+    atomic_signal_fence(memory_order_seq_cst);
+    if (CAL_UNLIKELY(settings.sample_bytes != 0)) {
+        thread->last = NULL;
+        thread->gap -= requested != 0 ? (int64_t)requested : 1;
+        if (thread->gap <= 0 && is_sampled(thread))
+            record(thread, block, requested, usable);
+    } else {
+        record(thread, block, requested, usable);
+    }
+    atomic_signal_fence(memory_order_seq_cst);
+    thread->busy = false;
+}
+
+/* Frees. */
+
+static CAL_COLD void end_unrecorded(struct cal__thread *thread, const struct cal__block *block)
+{
+    if (!block->watched) {
+        cal__count_add(&thread->unknown_frees, settings.sample_bytes == 0);
+        return;
+    }
+    if (cal__modules_check())
+        cal__rows_forget();
+}
+
+void cal__record_freeing(void *block, size_t usable)
+{
+    (void)usable;
+    struct cal__thread *thread = cal__thread_self();
+    if (CAL_UNLIKELY(thread == NULL)) {
+        thread = begin_thread();
+        if (thread == NULL)
+            return;
+    }
+    if (CAL_UNLIKELY(thread->busy)) {
+        cal__count_add(&thread->missed, 1);
+        return;
+    }
+    thread->busy = true;
+    atomic_signal_fence(memory_order_seq_cst);
+    bool temporary = thread->last == block;
+    struct cal__block old;
+    if (CAL_LIKELY(cal__blocks_take(block, &old))) {
+        uint64_t ticks = cal__clock_ticks();
+        if (CAL_UNLIKELY(old.watched || !old.counted))
+            end_unrecorded(thread, &old);
+        if (CAL_LIKELY(old.counted)) {
+            uint64_t weight = CAL_LIKELY(settings.sample_bytes == 0)
+                                  ? 1
+                                  : cal__record_weight(block, old.size, old.time);
+            count_free(thread, &old, weight, (ticks - first_tick) >> CAL_TIME_SHIFT, temporary);
+        }
+    } else if (settings.sample_bytes == 0) {
+        cal__count_add(&thread->unknown_frees, 1);
+    }
+    if (temporary)
+        thread->last = NULL;
+    atomic_signal_fence(memory_order_seq_cst);
+    thread->busy = false;
+}
+
+/* The block stays what it is to its site: its bytes change. */
+void cal__record_resized(void *block, size_t old_usable, size_t requested, size_t usable)
+{
+    (void)old_usable;
+    (void)usable;
+    struct cal__thread *thread = cal__thread_self();
+    struct cal__block old;
+    if (thread == NULL || thread->busy || !cal__blocks_get(block, &old) || !old.counted)
+        return;
+    thread->busy = true;
+    atomic_signal_fence(memory_order_seq_cst);
+    struct cal__cell *cell = cal__thread_cell(thread, old.site);
+    if (cell != NULL) {
+        uint64_t before = cal__record_weight(block, old.size, old.time) * old.size;
+        uint64_t after = cal__record_weight(block, requested, old.time) * requested;
+        uint64_t blocks_before = cal__record_weight(block, old.size, old.time);
+        uint64_t blocks_after = cal__record_weight(block, requested, old.time);
+        cal__record_settle(cell, atomic_load_explicit(&cal__record_peak.mark, memory_order_acquire));
+        /* Growth is allocated, shrinking is freed; both in bytes, and in blocks only where the new size
+         * makes a sample stand for another number of them. */
+        if (after > before) {
+            cal__count_add(&cell->allocated_bytes, after - before);
+            cal__count_add(&thread->life->allocated_bytes, after - before);
+        } else {
+            cal__count_add(&cell->freed_bytes, before - after);
+            cal__count_add(&thread->life->freed_bytes, before - after);
+        }
+        cal__count_add(&cell->allocations, blocks_after - blocks_before);
+        add_live(thread, (int64_t)(after - before));
+        cal__blocks_resize(block, requested);
+    }
+    atomic_signal_fence(memory_order_seq_cst);
+    thread->busy = false;
+}
+
+void cal__record_overlooked(void *block)
+{
+    struct cal__thread *thread = cal__thread_self();
+    struct cal__block old;
+    uint64_t now = (cal__clock_ticks() - first_tick) >> CAL_TIME_SHIFT & CAL_BLOCK_TIME_MASK;
+    if (thread != NULL && cal__blocks_take(block, &old))
+        count_overlooked(thread, block, &old, now);
+}

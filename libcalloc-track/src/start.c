@@ -1,0 +1,54 @@
+/* The hook table, and how the library comes into a process. */
+#include <calloc/calloc.h>
+#include <calloc/hooks.h>
+#include <errno.h>
+
+#include "session.h"
+#include "settings.h"
+
+static void option(const char *item, size_t length)
+{
+    cal__track_settings_item(item, length);
+}
+
+static int start(void);
+
+/* Not constant: whether it observes is decided when it is registered. */
+extern struct cal_hooks cal_addon_track;
+
+CAL_EXPORT struct cal_hooks cal_addon_track = {
+    .size = sizeof cal_addon_track,
+    .version = CAL_HOOKS_VERSION,
+    .name = "track",
+    .component_version = CAL_TRACK_VERSION,
+    .lifecycle = &cal__session_lifecycle,
+    .option = option,
+    .start = start,
+};
+
+/* LATE: the process has allocated without us. */
+static bool started, late;
+
+static int start(void)
+{
+    if (started)
+        return -ECANCELED;
+    started = true;
+    if (cal__track_settings.enable == 0)
+        return -ECANCELED;
+    int result = cal__session_begin(late);
+    if (result == 0 && cal__session_active())
+        cal_addon_track.observer = &cal__session_observer;
+    return result;
+}
+
+/* Where it was loaded with the process, the core has registered it long ago; whoever loads it later registers it
+ * here. */
+__attribute__((constructor)) static void constructed(void)
+{
+    cal_deallocate(cal_allocate(1));
+    late = true;
+    if (!started)
+        cal_hooks_register(&cal_addon_track);
+    cal__session_complete();
+}

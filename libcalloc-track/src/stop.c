@@ -1,0 +1,209 @@
+/* Real-time signals that the program has no handler for are tried from the highest one down. The handler runs on
+ * the stack that the thread is on, so everything it was doing is above the handler's frame. */
+#include "stop.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "memory.h"
+#include "mutex.h"
+
+enum { SECONDS = 2, RESUME_SECONDS = 60 };
+
+static struct cal__mutex lock;
+static struct cal__stopped *_Atomic places;
+static uint32_t places_count;
+static _Atomic uint32_t arrived;  /* threads that have taken a place */
+static _Atomic uint32_t standing; /* of these, whose place is filled in */
+static _Atomic uint32_t gone_on;
+static _Atomic uint32_t round_now; /* odd: stand still */
+
+uintptr_t cal__stop_thread_pointer(void)
+{
+    return (uintptr_t)__builtin_thread_pointer();
+}
+
+static void wait_on(_Atomic uint32_t *word, uint32_t value, time_t seconds, long nanoseconds)
+{
+    struct timespec time = {.tv_sec = seconds, .tv_nsec = nanoseconds};
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &time, NULL, 0);
+}
+
+static void wake(_Atomic uint32_t *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+}
+
+static void handler(int number, siginfo_t *information, void *context)
+{
+    (void)number;
+    (void)information;
+    (void)context;
+    int saved = errno;
+    uint32_t now = atomic_load_explicit(&round_now, memory_order_acquire);
+    if (now % 2 == 1) {
+        struct cal__stopped *threads = atomic_load_explicit(&places, memory_order_acquire);
+        uint32_t place = atomic_fetch_add_explicit(&arrived, 1, memory_order_acq_rel);
+        if (place < places_count) {
+            threads[place] = (struct cal__stopped){.low = (uintptr_t)__builtin_frame_address(0),
+                                                   .pointer = cal__stop_thread_pointer()};
+        }
+        atomic_fetch_add_explicit(&standing, 1, memory_order_acq_rel);
+        wake(&standing);
+        /* Should whoever stopped us be gone, the program goes on some time. */
+        uint64_t end = cal__clock_now(CLOCK_MONOTONIC) + RESUME_SECONDS * UINT64_C(1000000000);
+        while (atomic_load_explicit(&round_now, memory_order_acquire) == now &&
+               cal__clock_now(CLOCK_MONOTONIC) < end)
+            wait_on(&round_now, now, 1, 0);
+        atomic_fetch_add_explicit(&gone_on, 1, memory_order_acq_rel);
+        wake(&gone_on);
+    }
+    errno = saved;
+}
+
+/* Sends the signal to each thread that has not got it; how many are new. KNOWN has room for MOST. */
+struct asked {
+    int *tids;
+    uint32_t count;
+    uint32_t most;
+};
+
+static bool is_asked(const struct asked *asked, int tid)
+{
+    for (uint32_t i = 0; i < asked->count; i++)
+        if (asked->tids[i] == tid)
+            return true;
+    return false;
+}
+
+static int number_of(const char *name)
+{
+    int number = 0;
+    for (; *name >= '0' && *name <= '9'; name++)
+        number = number * 10 + (*name - '0');
+    return *name == '\0' ? number : 0;
+}
+
+struct entry {
+    uint64_t inode;
+    int64_t offset;
+    unsigned short length;
+    unsigned char type;
+    char name[];
+};
+
+/* Asks all threads that were not asked; how many these were, or -1. */
+static int ask(struct asked *asked, int number)
+{
+    int file = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (file < 0)
+        return -1;
+    int self = (int)syscall(SYS_gettid), process = (int)syscall(SYS_getpid), fresh = 0;
+    char bytes[4096] __attribute__((aligned(8)));
+    long length;
+    while ((length = syscall(SYS_getdents64, file, bytes, sizeof bytes)) > 0) {
+        for (long at = 0; at < length;) {
+            const struct entry *entry = (const struct entry *)(bytes + at);
+            int tid = number_of(entry->name);
+            at += entry->length;
+            if (tid == 0 || tid == self || asked->count == asked->most || is_asked(asked, tid))
+                continue;
+            asked->tids[asked->count++] = tid;
+            if (syscall(SYS_tgkill, process, tid, number) == 0)
+                fresh++;
+        }
+    }
+    syscall(SYS_close, file);
+    return fresh;
+}
+
+static int unused_signal(void)
+{
+    for (int number = SIGRTMAX - 1; number > SIGRTMIN; number--) {
+        struct sigaction old;
+        if (sigaction(number, NULL, &old) == 0 && (old.sa_flags & SA_SIGINFO) == 0 &&
+            old.sa_handler == SIG_DFL)
+            return number;
+    }
+    return 0;
+}
+
+enum { THREADS_MAX = 32768 };
+
+static struct sigaction before;
+static int used_signal;
+
+bool cal__stop_threads(struct cal__stop *stop)
+{
+    size_t bytes = THREADS_MAX * sizeof(struct cal__stopped), list_bytes = THREADS_MAX * sizeof(int);
+    *stop = (struct cal__stop){.threads = cal__memory_map(bytes), .mapped = bytes};
+    struct asked asked = {.tids = cal__memory_map(list_bytes), .most = THREADS_MAX};
+    if (stop->threads == NULL || asked.tids == NULL) {
+        cal__memory_unmap(stop->threads, bytes);
+        cal__memory_unmap(asked.tids, list_bytes);
+        return false;
+    }
+    cal__mutex_acquire(&lock);
+    atomic_store_explicit(&places, stop->threads, memory_order_release);
+    places_count = THREADS_MAX;
+    atomic_store_explicit(&arrived, 0, memory_order_relaxed);
+    atomic_store_explicit(&standing, 0, memory_order_relaxed);
+    atomic_store_explicit(&gone_on, 0, memory_order_relaxed);
+    atomic_fetch_add_explicit(&round_now, 1, memory_order_acq_rel);
+    struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_RESTART};
+    sigfillset(&action.sa_mask);
+    used_signal = unused_signal();
+    uint32_t sent = 0;
+    uint64_t end = cal__clock_now(CLOCK_MONOTONIC) + SECONDS * UINT64_C(1000000000);
+    int fresh = used_signal != 0 && sigaction(used_signal, &action, &before) == 0
+                    ? ask(&asked, used_signal)
+                    : -1;
+    /* Until all stand still and there are no others, which those had begun. */
+    while (fresh > 0) {
+        uint32_t now;
+        sent += (uint32_t)fresh;
+        while ((now = atomic_load_explicit(&standing, memory_order_acquire)) < sent &&
+               cal__clock_now(CLOCK_MONOTONIC) < end)
+            wait_on(&standing, now, 0, 10000000);
+        fresh = ask(&asked, used_signal);
+    }
+    stop->count = atomic_load_explicit(&standing, memory_order_acquire);
+    if (stop->count > THREADS_MAX)
+        stop->count = THREADS_MAX;
+    /* Threads that have ended since were asked, too; one that ended is not missed. */
+    int process = (int)syscall(SYS_getpid);
+    uint32_t there = 0;
+    for (uint32_t i = 0; i < asked.count; i++)
+        there += syscall(SYS_tgkill, process, asked.tids[i], 0) == 0;
+    stop->missed = there > stop->count ? there - stop->count : 0;
+    if (fresh < 0 && stop->missed == 0 && used_signal == 0)
+        stop->missed = 1;
+    cal__memory_unmap(asked.tids, list_bytes);
+    return true;
+}
+
+void cal__stop_resume(struct cal__stop *stop)
+{
+    atomic_fetch_add_explicit(&round_now, 1, memory_order_acq_rel);
+    wake(&round_now);
+    uint64_t end = cal__clock_now(CLOCK_MONOTONIC) + SECONDS * UINT64_C(1000000000);
+    uint32_t now;
+    while ((now = atomic_load_explicit(&gone_on, memory_order_acquire)) <
+               atomic_load_explicit(&standing, memory_order_acquire) &&
+           cal__clock_now(CLOCK_MONOTONIC) < end)
+        wait_on(&gone_on, now, 0, 10000000);
+    /* Where one has not answered, the signal may still come: the handler stays then, and does nothing. */
+    if (used_signal != 0 && stop->missed == 0)
+        sigaction(used_signal, &before, NULL);
+    cal__mutex_release(&lock);
+    cal__memory_unmap(stop->threads, stop->mapped);
+}

@@ -1,0 +1,28 @@
+/* Stops all other threads for a while, without ptrace: by a signal, whose handler waits. */
+#ifndef CAL_TRACK_STOP_H
+#define CAL_TRACK_STOP_H
+
+#include "base.h"
+
+/* A thread that stands still. Its registers are on its stack above `low`. */
+struct cal__stopped {
+    uintptr_t low;     /* the lowest address of its stack that is in use */
+    uintptr_t pointer; /* its thread pointer */
+};
+
+struct cal__stop {
+    struct cal__stopped *threads;
+    uint32_t count;
+    uint32_t missed; /* that block all signals, or did not answer in time */
+    size_t mapped;
+};
+
+/* One at a time. Between the two the caller must take no lock that another thread may hold: the heap's, libc's,
+ * the loader's. False: no memory; nobody stands still then. */
+bool cal__stop_threads(struct cal__stop *stop);
+void cal__stop_resume(struct cal__stop *stop);
+
+/* The calling thread's thread pointer. */
+uintptr_t cal__stop_thread_pointer(void);
+
+#endif

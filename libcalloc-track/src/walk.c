@@ -1,0 +1,386 @@
+/* A stack is walked frame by frame, by the rows of the places it passes through, from the innermost
+ * frame on, until a frame is met that is in the same state as one of the stack before: at the same place in
+ * the code, with the same stack pointer, and the same frame pointer where that matters. Then its caller is in
+ * the state of that stack's next frame if the words that the row reads from the stack are still what they were,
+ * and so on outwards: two loads and compares for each frame instead of a look into the table. So the result
+ * is that of a walk, and memory is read only where a walk would read it, whatever became of the stack in
+ * between: longjmp, exceptions, coroutines, or another stack at the same place.
+ *
+ * The frame pointer of a frame matters ("needs") where an outer frame's CFA is relative to it and it has not
+ * been saved in between: most code keeps other things in it. */
+#include "walk.h"
+
+#include <string.h>
+#include <ucontext.h>
+#include <unwind.h>
+
+#include "memory.h"
+#include "nodes.h"
+#include "rows.h"
+
+/* Registers of a frame. */
+struct state {
+    uint64_t place;
+    uintptr_t sp;
+    uintptr_t bp;
+#if defined(__aarch64__)
+    uintptr_t lr; /* of a frame that has not saved it; else 0 */
+#endif
+};
+
+struct cal__walk_entry {
+    uint64_t place;
+    uintptr_t sp;
+    uintptr_t bp;
+    const uintptr_t *ra_at; /* where the return address is; NULL: the caller is found by walking only */
+    const uintptr_t *bp_at; /* where the caller's frame pointer is; NULL: where this one's is */
+    uint32_t frame;
+    uint32_t node;
+    bool needs;
+    bool uses;     /* its CFA is relative to the frame pointer */
+    bool forgets;  /* the caller's frame pointer has nothing to do with this one */
+    bool last;     /* there is no caller, as long as the return address stays 0 or the row says so */
+};
+
+#if defined(__aarch64__)
+/* Return addresses may be signed. */
+#    define PLACE(address) ((address) & (CAL_PLACE_EXACT - 1))
+#else
+#    define PLACE(address) ((address) & ((UINT64_C(1) << 48) - 1))
+#endif
+
+/* The frame that this is expanded in. */
+#if defined(__x86_64__)
+#    define HERE(here)                                                                       \
+        do {                                                                                 \
+            uintptr_t pc_, sp_, bp_;                                                         \
+            __asm__ volatile("leaq 0(%%rip), %0\n\tmovq %%rsp, %1\n\tmovq %%rbp, %2"         \
+                             : "=&r"(pc_), "=&r"(sp_), "=&r"(bp_));                          \
+            (here) = (struct state){.place = pc_ | CAL_PLACE_EXACT, .sp = sp_, .bp = bp_};  \
+        } while (0)
+#else
+#    define HERE(here)                                                                              \
+        do {                                                                                        \
+            uintptr_t pc_, sp_, bp_, lr_;                                                           \
+            __asm__ volatile("adr %0, .\n\tmov %1, sp\n\tmov %2, x29\n\tmov %3, x30"                \
+                             : "=&r"(pc_), "=&r"(sp_), "=&r"(bp_), "=&r"(lr_));                     \
+            (here) = (struct state){                                                               \
+                .place = pc_ | CAL_PLACE_EXACT, .sp = sp_, .bp = bp_, .lr = lr_};                   \
+        } while (0)
+#endif
+
+/* libgcc's way from one frame to its caller. */
+
+struct search {
+    const struct state *from;
+    struct state *to;
+    bool met;
+    bool found;
+};
+
+static _Unwind_Reason_Code look(struct _Unwind_Context *context, void *argument)
+{
+    struct search *search = argument;
+    int exact = 0;
+    uintptr_t address = _Unwind_GetIPInfo(context, &exact);
+    struct state state = {
+        .place = PLACE(address) | (exact != 0 ? CAL_PLACE_EXACT : 0),
+        .sp = _Unwind_GetCFA(context),
+#if defined(__x86_64__)
+        .bp = (uintptr_t)_Unwind_GetGR(context, 6),
+#else
+        .bp = (uintptr_t)_Unwind_GetGR(context, 29),
+#endif
+    };
+    if (search->met) {
+        *search->to = state;
+        search->found = address != 0;
+        return _URC_END_OF_STACK;
+    }
+    search->met = state.place == search->from->place && state.sp == search->from->sp;
+    return _URC_NO_REASON;
+}
+
+static CAL_COLD bool step_by_libgcc(const struct state *from, struct state *to)
+{
+    struct search search = {.from = from, .to = to};
+    _Unwind_Backtrace(look, &search);
+    return search.found;
+}
+
+/* A handler's caller is what the kernel interrupted. */
+static CAL_COLD void step_out_of_signal(const struct state *from, struct state *to)
+{
+#if defined(__x86_64__)
+    const ucontext_t *context = (const ucontext_t *)from->sp;
+    to->place = (uint64_t)context->uc_mcontext.gregs[REG_RIP] | CAL_PLACE_EXACT;
+    to->sp = (uintptr_t)context->uc_mcontext.gregs[REG_RSP];
+    to->bp = (uintptr_t)context->uc_mcontext.gregs[REG_RBP];
+#else
+    const ucontext_t *context = (const ucontext_t *)(from->sp + sizeof(siginfo_t));
+    to->place = context->uc_mcontext.pc | CAL_PLACE_EXACT;
+    to->sp = context->uc_mcontext.sp;
+    to->bp = context->uc_mcontext.regs[29];
+    to->lr = context->uc_mcontext.regs[30];
+#endif
+}
+
+enum outcome { GOES_ON, LAST, LOST };
+
+/* A CFA that cannot be: frames are not that large. */
+#define FRAME_MAX (UINT64_C(1) << 30)
+
+/* From the frame STATE to its caller; what ENTRY says of it is how. */
+CAL_INLINE enum outcome step(struct state *state, struct cal__row row, struct cal__walk_entry *entry)
+{
+    uintptr_t cfa;
+    *entry = (struct cal__walk_entry){
+        .place = state->place, .sp = state->sp, .bp = state->bp, .frame = row.frame};
+    if (CAL_LIKELY(row.kind == CAL_ROW_SP)) {
+        cfa = state->sp + (uintptr_t)((intptr_t)row.offset * 8);
+    } else if (row.kind == CAL_ROW_BP) {
+        cfa = state->bp + (uintptr_t)((intptr_t)row.offset * 8);
+        entry->uses = true;
+    } else {
+        struct state next = *state;
+        entry->uses = row.kind != CAL_ROW_SIGNAL;
+        entry->forgets = row.kind != CAL_ROW_END && row.kind != CAL_ROW_UNKNOWN;
+        switch (row.kind) {
+        case CAL_ROW_BP_AT:
+            next.sp = *(const uintptr_t *)(state->bp + (uintptr_t)((intptr_t)row.offset * 8));
+            next.place = PLACE(*(const uintptr_t *)(next.sp - (uintptr_t)row.ra * 8));
+            next.bp = *(const uintptr_t *)state->bp;
+            break;
+        case CAL_ROW_SIGNAL:
+            step_out_of_signal(state, &next);
+            break;
+        case CAL_ROW_OTHER:
+            if (!step_by_libgcc(state, &next))
+                return LOST;
+            break;
+        case CAL_ROW_END:
+            entry->uses = false;
+            entry->last = true;
+            return LAST;
+        default:
+            entry->uses = false;
+            return LOST;
+        }
+        *state = next;
+        return (next.place & ~CAL_PLACE_EXACT) != 0 ? GOES_ON : LAST;
+    }
+    if (CAL_UNLIKELY(cfa - state->sp - 1 >= FRAME_MAX || cfa % 8 != 0))
+        return LOST;
+    uintptr_t address;
+#if defined(__aarch64__)
+    if (row.ra == 0) {
+        /* It has not saved it, or has just called: only the innermost one may do so. */
+        if (state->lr == 0)
+            return LOST;
+        address = state->lr;
+    } else
+#endif
+    {
+        entry->ra_at = (const uintptr_t *)(cfa - (uintptr_t)row.ra * 8);
+        address = *entry->ra_at;
+    }
+    if (row.bp != 0) {
+        entry->bp_at = (const uintptr_t *)(cfa - (uintptr_t)row.bp * 8);
+        state->bp = *entry->bp_at;
+    }
+    state->sp = cfa;
+    state->place = PLACE(address);
+#if defined(__aarch64__)
+    state->lr = 0;
+#endif
+    entry->last = state->place == 0;
+    return entry->last ? LAST : GOES_ON;
+}
+
+static CAL_COLD bool grow(struct cal__walk *walk)
+{
+    uint32_t capacity = walk->capacity == 0 ? 128 : walk->capacity * 2;
+    size_t old_bytes = walk->capacity * sizeof *walk->kept, bytes = capacity * sizeof *walk->kept;
+    struct cal__walk_entry *kept = cal__memory_map(bytes), *fresh = cal__memory_map(bytes);
+    if (kept == NULL || fresh == NULL) {
+        cal__memory_unmap(kept, bytes);
+        cal__memory_unmap(fresh, bytes);
+        return false;
+    }
+    if (walk->capacity != 0) {
+        memcpy(kept, walk->kept, old_bytes);
+        memcpy(fresh, walk->fresh, old_bytes);
+    }
+    cal__memory_unmap(walk->kept, old_bytes);
+    cal__memory_unmap(walk->fresh, old_bytes);
+    walk->kept = kept;
+    walk->fresh = fresh;
+    walk->capacity = capacity;
+    return true;
+}
+
+void cal__walk_end(struct cal__walk *walk)
+{
+    size_t bytes = walk->capacity * sizeof *walk->kept;
+    cal__memory_unmap(walk->kept, bytes);
+    cal__memory_unmap(walk->fresh, bytes);
+    *walk = (struct cal__walk){.limit = walk->limit};
+}
+
+/* KEPT[i] is in the state of a frame of this stack. How many frames of it are not those of this stack any
+ * more: 0, all outer ones are; else the number of the frame is one less. */
+CAL_INLINE uint32_t verify(const struct cal__walk_entry *kept, uint32_t i)
+{
+    for (;; i--) {
+        const struct cal__walk_entry *entry = &kept[i];
+        if (entry->last && (entry->ra_at == NULL || *entry->ra_at == 0))
+            return 0;
+        if (i == 0 || entry->ra_at == NULL)
+            return i + 1;
+        const struct cal__walk_entry *caller = entry - 1;
+        if (PLACE(*entry->ra_at) != caller->place)
+            return i + 1;
+        if (caller->needs && entry->bp_at != NULL && *entry->bp_at != caller->bp)
+            return i + 1;
+    }
+}
+
+/* A walk under way. */
+struct progress {
+    struct cal__walk *walk;
+    struct state state;
+    uint32_t at;    /* frames of the last stack from here inwards were passed */
+    uint32_t fresh; /* frames that were found */
+    bool failed;    /* there was no memory */
+};
+
+/* The frames FIRST down to that before LAST of the last stack are frames of this one, and the state becomes LAST's;
+ * its frame pointer is what was saved last. False: no memory, and the state is in between. */
+static bool take_over(struct progress *progress, uint32_t first, uint32_t last)
+{
+    struct cal__walk *walk = progress->walk;
+    for (uint32_t i = first; i > last; i--) {
+        if (progress->fresh == walk->capacity && !grow(walk))
+            return false;
+        struct cal__walk_entry *entry = &walk->fresh[progress->fresh++];
+        *entry = walk->kept[i];
+        entry->bp = progress->state.bp;
+        if (entry->bp_at != NULL)
+            progress->state.bp = *entry->bp_at;
+    }
+    progress->state.place = walk->kept[last].place;
+    progress->state.sp = walk->kept[last].sp;
+    return true;
+}
+
+/* The frames that were found are put before those that are still there, KEPT of them. */
+static uint32_t assemble(struct progress *progress, uint32_t kept, uint32_t node)
+{
+    struct cal__walk *walk = progress->walk;
+    while (kept + progress->fresh > walk->capacity) {
+        if (!grow(walk)) {
+            walk->kept_count = 0;
+            return CAL_NODE_UNKNOWN;
+        }
+    }
+    bool needs = kept != 0 && walk->kept[kept - 1].needs;
+    for (uint32_t i = progress->fresh; i-- > 0;) {
+        struct cal__walk_entry *entry = &walk->kept[kept++];
+        *entry = walk->fresh[i];
+        needs = entry->uses || (needs && entry->bp_at == NULL && !entry->forgets);
+        entry->needs = needs;
+        if (entry->frame != 0 && entry->frame != CAL_FILE_NONE)
+            node = cal__nodes_find(node, entry->frame);
+        entry->node = node;
+    }
+    walk->kept_count = kept;
+    return node;
+}
+
+/* Looks for the frame of the state in the last stack. True: it is there, and all outer ones are the same. */
+CAL_INLINE bool meet(struct progress *progress)
+{
+    struct cal__walk *walk = progress->walk;
+    const struct state *state = &progress->state;
+    while (progress->at != 0 && walk->kept[progress->at - 1].sp < state->sp)
+        progress->at--;
+    if (progress->at == 0)
+        return false;
+    const struct cal__walk_entry *entry = &walk->kept[progress->at - 1];
+    if (entry->sp != state->sp || entry->place != state->place ||
+        (entry->needs && entry->bp != state->bp))
+        return false;
+    uint32_t differs = verify(walk->kept, progress->at - 1);
+    if (differs == 0)
+        return true;
+    /* From the frame that is the last one that is the same, on foot again. */
+    uint32_t last = differs - 1;
+    progress->failed = !take_over(progress, progress->at - 1, last);
+    progress->at = last;
+    return false;
+}
+
+static CAL_NOINLINE uint32_t walk_on(struct progress *progress)
+{
+    struct cal__walk *walk = progress->walk;
+    for (;;) {
+        if (meet(progress)) {
+            uint32_t kept = progress->at;
+            if (CAL_LIKELY(kept + progress->fresh <= walk->limit))
+                return assemble(progress, kept, walk->kept[kept - 1].node);
+            if (progress->fresh < walk->limit)
+                take_over(progress, kept - 1, kept - 1 - (walk->limit - progress->fresh));
+            return assemble(progress, 0, CAL_NODE_UNKNOWN);
+        }
+        if (progress->fresh >= walk->limit)
+            return assemble(progress, 0, CAL_NODE_UNKNOWN);
+        if (CAL_UNLIKELY(progress->failed || (progress->fresh == walk->capacity && !grow(walk)))) {
+            walk->kept_count = 0;
+            return CAL_NODE_UNKNOWN;
+        }
+        struct cal__row row = cal__rows_find(progress->state.place);
+        enum outcome outcome = step(&progress->state, row, &walk->fresh[progress->fresh++]);
+        if (outcome != GOES_ON)
+            return assemble(progress, 0, outcome == LAST ? CAL_NODE_ROOT : CAL_NODE_UNKNOWN);
+    }
+}
+
+CAL_NOINLINE uint32_t cal__walk_stack(struct cal__walk *walk)
+{
+    struct progress progress = {.walk = walk};
+    HERE(progress.state);
+    uint32_t epoch = atomic_load_explicit(&cal__rows_epoch, memory_order_acquire);
+    if (CAL_UNLIKELY(walk->epoch != epoch)) {
+        walk->epoch = epoch;
+        walk->kept_count = 0;
+    }
+    progress.at = walk->kept_count;
+    return walk_on(&progress);
+}
+
+CAL_NOINLINE size_t cal__walk_plain(uintptr_t *addresses, size_t count)
+{
+    struct state state;
+    HERE(state);
+    size_t found = 0;
+    enum outcome outcome = GOES_ON;
+    while (outcome == GOES_ON && found < count) {
+        struct cal__walk_entry entry;
+        outcome = step(&state, cal__rows_find(state.place), &entry);
+        if (outcome == GOES_ON)
+            addresses[found++] = state.place & ~CAL_PLACE_EXACT;
+    }
+    return found;
+}
+
+static _Unwind_Reason_Code stop(struct _Unwind_Context *context, void *argument)
+{
+    (void)context;
+    (void)argument;
+    return _URC_END_OF_STACK;
+}
+
+void cal__walk_start(void)
+{
+    _Unwind_Backtrace(stop, NULL);
+}

@@ -1,0 +1,33 @@
+/* The stack of the calling thread as a node, by way of its last one. */
+#ifndef CAL_TRACK_WALK_H
+#define CAL_TRACK_WALK_H
+
+#include "base.h"
+
+struct cal__walk_entry;
+
+/* A thread's last stack. All zeros to begin with. */
+struct cal__walk {
+    struct cal__walk_entry *kept; /* the outermost first */
+    struct cal__walk_entry *fresh; /* of a walk under way, the innermost first */
+    uint32_t kept_count;
+    uint32_t capacity; /* of each */
+    uint32_t limit;    /* frames that are walked at most; the outer ones are left out then */
+    uint32_t epoch;
+};
+
+enum { CAL_WALK_DEPTH_MAX = 1 << 16 };
+
+/* Makes libgcc's unwinder ready, which initialises itself at its first use. */
+void cal__walk_start(void);
+
+/* The node of the caller's stack, which begins at the first frame outside of the allocator; CAL_NODE_UNKNOWN
+ * where there is nothing. Takes no lock but to add nodes and rows that are new. */
+uint32_t cal__walk_stack(struct cal__walk *walk);
+
+void cal__walk_end(struct cal__walk *walk);
+
+/* For tests: the return addresses of the caller's stack, without looking at the last one; the count. */
+size_t cal__walk_plain(uintptr_t *addresses, size_t count);
+
+#endif
