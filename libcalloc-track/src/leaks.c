@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <link.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #include <calloc/hooks.h>
 
@@ -17,6 +18,7 @@
 #include "modules.h"
 #include "nodes.h"
 #include "record.h"
+#include "rows.h"
 #include "stop.h"
 #include "suppress.h"
 
@@ -255,9 +257,26 @@ static void add_main_stack(struct scan *scan, uintptr_t low)
         add_root(scan, end, map->end);
 }
 
+/* What the loader allocates by itself is thread-local storage, which it may keep for threads to come, and its own
+ * lists: it loses nothing. */
+static bool is_of_loader(uint32_t site, uint32_t loader)
+{
+    uint32_t node = cal__site_node(site);
+    return loader != CAL_MODULE_NONE && node > CAL_NODE_UNKNOWN &&
+           cal__frame(cal__node(node).frame)->module == loader;
+}
+
 static void mark(struct scan *scan)
 {
     uint8_t state = REACHED;
+    uintptr_t loader = getauxval(AT_BASE);
+    uint32_t module = loader == 0 ? CAL_MODULE_NONE : cal__modules_known(loader);
+    for (size_t i = 0; i < scan->count; i++) {
+        if (is_of_loader(scan->items[i].site, module)) {
+            reach(scan, i, &state);
+            spread(scan, REACHED);
+        }
+    }
     for (size_t i = 0; i < scan->roots_count; i++) {
         look_at(scan, scan->roots[i].start, scan->roots[i].end, reach, &state);
         spread(scan, REACHED);

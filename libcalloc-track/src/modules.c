@@ -188,6 +188,14 @@ uint32_t cal__modules_find(uintptr_t address)
     return found;
 }
 
+uint32_t cal__modules_known(uintptr_t start)
+{
+    for (uint32_t i = 0; i < cal__modules_count(); i++)
+        if (cal__module(i)->start == start && !is_gone(cal__module(i)))
+            return i;
+    return CAL_MODULE_NONE;
+}
+
 bool cal__modules_check(void)
 {
     bool changed = false;

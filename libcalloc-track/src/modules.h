@@ -33,6 +33,9 @@ uint64_t cal__modules_time(void);
  * lock of its own, none of the loader's. */
 uint32_t cal__modules_find(uintptr_t address);
 
+/* Of a module that is known already; takes no lock. */
+uint32_t cal__modules_known(uintptr_t start);
+
 uint32_t cal__modules_count(void);
 struct cal__module *cal__module(uint32_t number);
 

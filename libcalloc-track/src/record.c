@@ -258,6 +258,9 @@ CAL_INLINE void record(struct cal__thread *thread, void *block, size_t requested
         }
         count_overlooked(thread, block, &old, fresh.time);
     }
+    /* What was in the block when it was free, a pointer to another, would make that one reachable. */
+    if (requested >= sizeof(void *))
+        *(void *volatile *)block = NULL;
     size_t slack = usable > requested ? usable - requested : 0;
     count_allocation(thread, cell, requested, slack, weight);
     thread->last = block;

@@ -42,12 +42,12 @@ static int start(void)
     return result;
 }
 
-/* Where it was loaded with the process, the core has registered it long ago; whoever loads it later registers it
- * here. */
+/* Where it was loaded with the process, the core registers it before its first allocation, which may not have been
+ * yet; whoever loads it later registers it here. */
 __attribute__((constructor)) static void constructed(void)
 {
-    cal_deallocate(cal_allocate(1));
-    late = true;
+    struct cal_statistics statistics = {.size = sizeof statistics};
+    late = !started && cal_stats(&statistics) == 0 && statistics.allocations != 0;
     if (!started)
         cal_hooks_register(&cal_addon_track);
     cal__session_complete();
