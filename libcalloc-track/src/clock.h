@@ -19,6 +19,11 @@ CAL_INLINE uint64_t cal__clock_ticks(void)
 #endif
 }
 
+/* The counter at the start of the recording, and how fast it goes. */
+void cal__clock_start(void);
+extern uint64_t cal__clock_first;
+uint64_t cal__clock_ticks_per_second(void);
+
 static inline uint64_t cal__clock_now(clockid_t clock)
 {
     struct timespec time;

@@ -6,6 +6,7 @@
 
 #include "blocks.h"
 #include "clock.h"
+#include "events.h"
 #include "modules.h"
 #include "rows.h"
 #include "sample.h"
@@ -14,7 +15,6 @@
 struct cal__record_peak cal__record_peak;
 
 static struct cal__record_settings settings;
-static uint64_t first_tick, first_time;
 static bool started;
 
 /* Where each bucket of lifetimes ends, in units of a block's time. */
@@ -25,27 +25,6 @@ uint64_t cal__record_sample_bytes(void)
     return settings.sample_bytes;
 }
 
-uint64_t cal__record_first_tick(void)
-{
-    return first_tick;
-}
-
-uint64_t cal__record_ticks_per_second(void)
-{
-    uint64_t ticks = cal__clock_ticks() - first_tick;
-    uint64_t time = cal__clock_now(CLOCK_MONOTONIC) - first_time;
-    return time == 0 ? 1000000000 : (uint64_t)((double)ticks * 1e9 / (double)time);
-}
-
-/* How fast the counter goes, from a look at both clocks now and in a short while: the counter of the start is
- * too near for a division. */
-static uint64_t measure_ticks(void)
-{
-    uint64_t from = cal__clock_now(CLOCK_MONOTONIC), ticks = cal__clock_ticks(), time;
-    while ((time = cal__clock_now(CLOCK_MONOTONIC) - from) < 50000) {}
-    return (uint64_t)((double)(cal__clock_ticks() - ticks) * 1e9 / (double)time);
-}
-
 bool cal__record_start(const struct cal__record_settings *given)
 {
     settings = *given;
@@ -53,9 +32,8 @@ bool cal__record_start(const struct cal__record_settings *given)
         return true;
     if (!cal__nodes_start())
         return false;
-    first_time = cal__clock_now(CLOCK_MONOTONIC);
-    first_tick = cal__clock_ticks();
-    double units_per_us = (double)measure_ticks() / 1e6 / (1 << CAL_TIME_SHIFT), end = 4;
+    cal__clock_start();
+    double units_per_us = (double)cal__clock_ticks_per_second() / 1e6 / (1 << CAL_TIME_SHIFT), end = 4;
     for (size_t i = 0; i < CAL_LIFETIMES - 1; i++, end *= 4)
         lifetime_ends[i] = (uint64_t)(end * units_per_us);
     started = true;
@@ -243,7 +221,7 @@ CAL_INLINE void record(struct cal__thread *thread, void *block, size_t requested
         return;
     }
     struct cal__block fresh = {.size = requested,
-                               .time = (ticks - first_tick) >> CAL_TIME_SHIFT & CAL_BLOCK_TIME_MASK,
+                               .time = (ticks - cal__clock_first) >> CAL_TIME_SHIFT & CAL_BLOCK_TIME_MASK,
                                .site = cell->site,
                                .counted = true},
                       old;
@@ -263,6 +241,8 @@ CAL_INLINE void record(struct cal__thread *thread, void *block, size_t requested
         *(void *volatile *)block = NULL;
     size_t slack = usable > requested ? usable - requested : 0;
     count_allocation(thread, cell, requested, slack, weight);
+    if (CAL_UNLIKELY(thread->buffer != NULL) && cal__events_on())
+        cal__events_allocated(thread, block, requested, cell->site, ticks);
     thread->last = block;
 }
 
@@ -271,8 +251,10 @@ static CAL_COLD struct cal__thread *begin_thread(void)
 {
     struct cal__thread *thread = cal__thread_begin();
     /* And a few more of the allocator's own, which are left out. */
-    if (thread != NULL)
+    if (thread != NULL) {
         thread->walk.limit = settings.depth + 8;
+        cal__events_thread_began(thread);
+    }
     return thread;
 }
 
@@ -339,8 +321,10 @@ void cal__record_freeing(void *block, size_t usable)
             uint64_t weight = CAL_LIKELY(settings.sample_bytes == 0)
                                   ? 1
                                   : cal__record_weight(block, old.size, old.time);
-            count_free(thread, &old, weight, (ticks - first_tick) >> CAL_TIME_SHIFT, temporary);
+            count_free(thread, &old, weight, (ticks - cal__clock_first) >> CAL_TIME_SHIFT, temporary);
         }
+        if (CAL_UNLIKELY(thread->buffer != NULL) && cal__events_on())
+            cal__events_freeing(thread, block, ticks);
     } else if (settings.sample_bytes == 0) {
         cal__count_add(&thread->unknown_frees, 1);
     }
@@ -380,6 +364,8 @@ void cal__record_resized(void *block, size_t old_usable, size_t requested, size_
         cal__count_add(&cell->allocations, blocks_after - blocks_before);
         add_live(thread, (int64_t)(after - before));
         cal__blocks_resize(block, requested);
+        if (CAL_UNLIKELY(thread->buffer != NULL) && cal__events_on())
+            cal__events_resized(thread, block, requested, cal__clock_ticks());
     }
     atomic_signal_fence(memory_order_seq_cst);
     thread->busy = false;
@@ -389,7 +375,7 @@ void cal__record_overlooked(void *block)
 {
     struct cal__thread *thread = cal__thread_self();
     struct cal__block old;
-    uint64_t now = (cal__clock_ticks() - first_tick) >> CAL_TIME_SHIFT & CAL_BLOCK_TIME_MASK;
+    uint64_t now = (cal__clock_ticks() - cal__clock_first) >> CAL_TIME_SHIFT & CAL_BLOCK_TIME_MASK;
     if (thread != NULL && cal__blocks_take(block, &old))
         count_overlooked(thread, block, &old, now);
 }

@@ -53,9 +53,4 @@ CAL_INLINE void cal__record_settle(struct cal__cell *cell, uint64_t mark)
 /* A block's time is in units of 2^this ticks. */
 enum { CAL_TIME_SHIFT = 10 };
 
-/* Ticks in a second, measured since the start. */
-uint64_t cal__record_ticks_per_second(void);
-/* At the start. */
-uint64_t cal__record_first_tick(void);
-
 #endif

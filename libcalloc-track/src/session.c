@@ -16,6 +16,7 @@
 #include <calloc/hooks.h>
 
 #include "blocks.h"
+#include "events.h"
 #include "memory.h"
 #include "modules.h"
 #include "mutex.h"
@@ -68,6 +69,48 @@ bool cal__session_active(void)
     return atomic_load_explicit(&active, memory_order_acquire);
 }
 
+/* The program may go to another directory. A percent sign in the name of this one is none of the pattern. */
+static void make_absolute(char *pattern)
+{
+    char path[CAL_TEXT_MAX], folder[CAL_TEXT_MAX];
+    size_t used = 0;
+    if (pattern[0] == '/' || pattern[0] == '\0' || syscall(SYS_getcwd, folder, sizeof folder) < 0)
+        return;
+    for (const char *at = folder; *at != '\0' && used < sizeof path - 3; at++) {
+        if (*at == '%')
+            path[used++] = '%';
+        path[used++] = *at;
+    }
+    path[used++] = '/';
+    size_t length = strlen(pattern);
+    if (used + length >= sizeof path)
+        return;
+    memcpy(path + used, pattern, length + 1);
+    memcpy(pattern, path, used + length + 1);
+}
+
+static bool trace_path(char path[CAL_PATH_MAX])
+{
+    return cal__profile_path(cal__track_settings.trace, path, CAL_PATH_MAX);
+}
+
+static void start_trace(void)
+{
+    static char path[CAL_PATH_MAX];
+    if (cal__track_settings.trace[0] == '\0')
+        return;
+    int result = trace_path(path) ? cal__events_start(path) : -ENAMETOOLONG;
+    if (result == 0)
+        return;
+    struct cal__note note = {.length = 0};
+    cal__note_string(&note, "libcalloc: no trace, as ");
+    cal__note_foreign(&note, path, strlen(path));
+    cal__note_string(&note, " cannot be written: ");
+    const char *name = strerrorname_np(-result);
+    cal__note_string(&note, name != NULL ? name : "?");
+    cal__note_write(&note, STDERR_FILENO);
+}
+
 int cal__session_begin(bool late)
 {
     if (begun)
@@ -80,6 +123,9 @@ int cal__session_begin(bool late)
     cal__walk_start();
     if (!cal__record_start(&record))
         return -ENOMEM;
+    make_absolute(cal__track_settings.path);
+    make_absolute(cal__track_settings.trace);
+    start_trace();
     atomic_store_explicit(&process, (int)syscall(SYS_getpid), memory_order_relaxed);
     atomic_store_explicit(&flags, late ? CAL_PROCESS_LATE : 0, memory_order_relaxed);
     atomic_store_explicit(&active, settings->record != 0, memory_order_release);
@@ -324,8 +370,10 @@ static bool is_of_this_process(void)
 static void exiting(void)
 {
     const struct cal__track_settings *settings = &cal__track_settings;
-    if (!begun || settings->exit == 0 || !is_of_this_process() ||
-        atomic_exchange_explicit(&finished, true, memory_order_acq_rel))
+    if (!begun || !is_of_this_process())
+        return;
+    cal__events_finish(false);
+    if (settings->exit == 0 || atomic_exchange_explicit(&finished, true, memory_order_acq_rel))
         return;
     bool before = enter();
     struct cal__leaks leaks = {.count = 0};
@@ -355,8 +403,10 @@ static void remember_status(int status, void *argument)
 /* Whatever else ends the process: with what can be done anywhere, at any time. */
 static void end_abruptly(enum cal__dump_reason reason)
 {
-    if (!begun || cal__track_settings.exit == 0 || cal__track_settings.fatal == 0 ||
-        !is_of_this_process() || atomic_exchange_explicit(&finished, true, memory_order_acq_rel))
+    if (!begun || cal__track_settings.fatal == 0 || !is_of_this_process())
+        return;
+    cal__events_finish(true);
+    if (cal__track_settings.exit == 0 || atomic_exchange_explicit(&finished, true, memory_order_acq_rel))
         return;
     int saved = errno;
     bool before = enter();
@@ -475,6 +525,9 @@ void cal__session_complete(void)
 
 static void thread_end(void)
 {
+    struct cal__thread *thread = cal__thread_self();
+    if (thread != NULL && cal__events_on())
+        cal__events_thread_ends(thread);
     cal__thread_end();
 }
 
@@ -482,6 +535,7 @@ static void thread_end(void)
 static void fork_prepare(void)
 {
     cal__profile_fork_prepare();
+    cal__events_fork_prepare();
     cal__timeline_fork_prepare();
     cal__thread_fork_prepare();
     cal__rows_fork_prepare();
@@ -492,12 +546,15 @@ static void fork_prepare(void)
 
 static void fork_done(bool in_child)
 {
+    static char path[CAL_PATH_MAX];
     cal__memory_fork_done(in_child);
     cal__nodes_fork_done(in_child);
     cal__modules_fork_done(in_child);
     cal__rows_fork_done(in_child);
     cal__thread_fork_done(in_child);
     cal__timeline_fork_done(in_child);
+    bool named = in_child && trace_path(path);
+    cal__events_fork_done(in_child, named ? path : NULL);
     cal__profile_fork_done(in_child);
 }
 

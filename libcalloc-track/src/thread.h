@@ -61,6 +61,8 @@ struct cal__life {
     char name[CAL_NAME_MAX];
 };
 
+struct cal__buffer;
+
 /* When a thread ends the next one takes its structure over, cells and all. */
 struct cal__thread {
     bool busy;    /* inside the library: what is allocated or freed now is not recorded */
@@ -77,6 +79,7 @@ struct cal__thread {
     struct cal__walk walk;
     struct cal__life *life;
     struct cal__cell *_Atomic *_Atomic cells[CAL_CELLS_CHUNKS]; /* by site */
+    struct cal__buffer *buffer; /* of events; NULL: there is no trace */
     cal__count missed; /* that came while it was busy */
     cal__count lost;   /* allocations for which there was no memory */
     cal__count unknown_frees;

@@ -67,24 +67,44 @@ static void append(struct cal__writer *writer, const void *bytes, size_t length)
     }
 }
 
-int cal__writer_open(struct cal__writer *writer, const char *path, enum cal__file_kind kind)
+static int open_file(struct cal__writer *writer, const char *path, int flags)
 {
     *writer = (struct cal__writer){.buffer = cal__memory_map(CAL_WRITER_BUFFER)};
     if (writer->buffer == NULL)
         return -ENOMEM;
     /* Not through a link that somebody put there, and for the user alone: it tells of what is in memory. */
     writer->file = (int)syscall(SYS_openat, AT_FDCWD, path,
-                                O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
-    if (writer->file < 0) {
-        int error = -errno;
-        cal__memory_unmap(writer->buffer, CAL_WRITER_BUFFER);
-        return error;
-    }
+                                O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | flags, 0600);
+    if (writer->file >= 0)
+        return 0;
+    int error = -errno;
+    cal__memory_unmap(writer->buffer, CAL_WRITER_BUFFER);
+    return error;
+}
+
+int cal__writer_open(struct cal__writer *writer, const char *path, enum cal__file_kind kind)
+{
+    int result = open_file(writer, path, O_CREAT | O_TRUNC);
+    if (result != 0)
+        return result;
     struct cal__file_header header = {
         .major = CAL_FILE_MAJOR, .minor = CAL_FILE_MINOR, .kind = kind, .header_size = sizeof header};
     memcpy(header.magic, CAL_FILE_MAGIC, sizeof header.magic);
     header.crc = cal__crc32(0, &header, offsetof(struct cal__file_header, crc));
     append(writer, &header, sizeof header);
+    return 0;
+}
+
+int cal__writer_append(struct cal__writer *writer, const char *path)
+{
+    int result = open_file(writer, path, 0);
+    if (result != 0)
+        return result;
+    long end = syscall(SYS_lseek, writer->file, 0, SEEK_END);
+    if (end < 0)
+        fail(writer, -errno);
+    else
+        writer->offset = (uint64_t)end;
     return 0;
 }
 

@@ -24,6 +24,9 @@ uint32_t cal__crc32(uint32_t crc, const void *bytes, size_t length);
 /* Starts a new file at PATH, which may be there already. 0, or a negative errno. */
 int cal__writer_open(struct cal__writer *writer, const char *path, enum cal__file_kind kind);
 
+/* Goes on at the end of a file that is there. 0, or a negative errno. */
+int cal__writer_append(struct cal__writer *writer, const char *path);
+
 /* A section is begun, filled and ended; its length and CRC are filled in then. Whoever writes more than
  * CAL_SECTION_MAX into one gets -EFBIG; see cal__writer_record(). */
 void cal__writer_begin(struct cal__writer *writer, enum cal__section_type type, uint32_t record_size,

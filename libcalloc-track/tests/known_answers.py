@@ -292,11 +292,40 @@ def statuses(folder):
     run(folder, "leaks", options=f"track.exitcode=23,track.suppressions={path}", status=23)
 
 
+def trace(folder):
+    for case, size, count in (("threads", 49, 1000), ("resize", 100, 1), ("temporaries", 16, 1000),
+                              ("plugins", 1315, 3)):
+        path = folder / "trace"
+        profile, _ = run(folder, case, *([PLUGIN_A, PLUGIN_B] if case == "plugins" else []),
+                         options=f"track.trace={path}")
+        traced = Profile(path)
+        expect("complete", (traced.kind, traced.complete), (2, True))
+        live, allocations = {}, 0
+        for _, _, _, _, kind, address, bytes_, site in traced.trace():
+            if kind == 0:
+                expect(f"{case}: twice", address in live, False)
+                live[address] = bytes_
+                allocations += 1
+                if bytes_ == size:
+                    count -= 1
+                    assert "main" in traced.functions(traced.site_nodes[site].node), site
+            elif kind == 1:
+                expect(f"{case}: freed", live.pop(address, None) is not None, True)
+            elif kind == 2:
+                live[address] = bytes_
+        expect(f"{case}: of {size} bytes", count, 0)
+        process = profile.process[0]
+        expect(f"{case}: events", allocations, process.allocations)
+        expect(f"{case}: live", (len(live), sum(live.values())),
+               (process.allocations - process.frees, process.allocated_bytes - process.freed_bytes))
+        expect(f"{case}: threads", len(traced.threads), len(profile.threads))
+
+
 def main():
     names = sys.argv[8:] or ["leaks", "indirect", "cycle", "thread_locals", "on_stack", "inside",
                              "recursion", "long_jumps", "coroutines", "signals", "plugins", "exceptions",
                              "temporaries", "peak", "resize", "threads", "dumps", "sampled", "switched",
-                             "interface", "children", "exits", "statuses"]
+                             "interface", "children", "exits", "statuses", "trace"]
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
             before = wrong

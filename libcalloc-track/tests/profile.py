@@ -75,6 +75,45 @@ class Profile:
             assert first <= len(there)
             there[first:first + count] = records
 
+    def trace(self):
+        """All events of all threads in order: (ticks, thread, kind, address, size, site)."""
+        events = []
+        for first, count, flags, payload in self.events:
+            assert flags == 0
+            thread, _, ticks = struct.unpack_from("<IIQ", payload)
+            at, address, site, found = 16, 0, 0, 0
+
+            def number():
+                nonlocal at
+                value, shift = 0, 0
+                while True:
+                    byte = payload[at]
+                    at += 1
+                    value |= (byte & 0x7F) << shift
+                    shift += 7
+                    if byte < 0x80:
+                        return value
+
+            def signed():
+                value = number()
+                return value >> 1 ^ -(value & 1)
+
+            while at < len(payload):
+                head = number()
+                ticks += head >> 3
+                kind, size = head & 7, 0
+                if kind <= 2:
+                    address = address + 16 * signed()
+                if kind in (0, 2):
+                    size = number()
+                if kind == 0:
+                    site += signed()
+                    assert site < len(self.site_nodes)
+                events.append((ticks, thread, first, found, kind, address, size, site))
+                found += 1
+            assert found == count and at == len(payload)
+        return sorted(events)
+
     def string(self, offset):
         return self.strings[offset:self.strings.index(b"\0", offset)].decode()
 
