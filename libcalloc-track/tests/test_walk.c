@@ -109,6 +109,64 @@ static void ways_to_the_same_place(void **state)
     }
 }
 
+/* Frames whose sizes add up to the same: the innermost ones are where they were, but their callers are elsewhere, and
+ * what was there before is there still. */
+APART static void innermost(void)
+{
+    check();
+    STAY();
+}
+
+/* It saves the frame pointer, and its caller has one. */
+APART static void saves_frame_pointer(size_t count)
+{
+    char *volatile room = alloca(16);
+    innermost();
+    room[0] = (char)count;
+    STAY();
+}
+
+APART static void second_half(size_t bytes, bool saving)
+{
+    char *volatile room = alloca(bytes);
+    if (saving)
+        saves_frame_pointer(bytes);
+    else
+        innermost();
+    room[0] = 1;
+    STAY();
+}
+
+APART static void first_half(size_t bytes, size_t all, bool saving)
+{
+    char *volatile room = alloca(bytes);
+    second_half(all - bytes, saving);
+    room[0] = 1;
+    STAY();
+}
+
+APART static void other_first_half(size_t bytes, size_t all, bool saving)
+{
+    char *volatile room = alloca(bytes);
+    second_half(all - bytes, saving);
+    room[0] = 2;
+    STAY();
+}
+
+static void sizes_that_add_up(void **state)
+{
+    (void)state;
+    unsigned random = 1;
+    for (int i = 0; i < 2000; i++) {
+        random = random * 1664525 + 1013904223;
+        bool saving = (random >> 24) % 2 == 0;
+        if ((random >> 16) % 2 == 0)
+            first_half(128, 1024, saving);
+        else
+            other_first_half(640, 1024, saving);
+    }
+}
+
 APART static int compare(const void *a, const void *b)
 {
     check();
@@ -159,6 +217,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_of_all_sizes),
         cmocka_unit_test(ways_to_the_same_place),
+        cmocka_unit_test(sizes_that_add_up),
         cmocka_unit_test(through_a_library),
         cmocka_unit_test(in_threads),
     };
