@@ -14,6 +14,13 @@
 #define CAL_THREAD_LOCAL __thread __attribute__((tls_model("initial-exec")))
 #define CAL_EXPORT      __attribute__((visibility("default")))
 
+/* Reads the stack as it is, which MemorySanitizer knows only in part. */
+#ifdef __clang__
+#    define CAL_READS_STACK __attribute__((no_sanitize("memory")))
+#else
+#    define CAL_READS_STACK
+#endif
+
 /* The alignment of every block, and the smallest one. */
 #define CAL_BLOCK_ALIGNMENT ((size_t)16)
 

@@ -166,7 +166,7 @@ static uint32_t add(const struct dl_find_object *object)
 
 uint32_t cal__modules_find(uintptr_t address)
 {
-    struct dl_find_object object;
+    struct dl_find_object object = {.dlfo_flags = 0};
     if (_dl_find_object((void *)address, &object) != 0)
         return CAL_MODULE_NONE;
     uint32_t found = CAL_MODULE_NONE;
@@ -202,7 +202,7 @@ bool cal__modules_check(void)
     cal__mutex_acquire(&lock);
     for (uint32_t i = 0; i < cal__modules_count(); i++) {
         struct cal__module *module = cal__module(i);
-        struct dl_find_object object;
+        struct dl_find_object object = {.dlfo_flags = 0};
         if (is_gone(module) || (_dl_find_object((void *)module->start, &object) == 0 &&
                                 object.dlfo_link_map == module->link_map))
             continue;

@@ -78,7 +78,7 @@ struct search {
     bool found;
 };
 
-static _Unwind_Reason_Code look(struct _Unwind_Context *context, void *argument)
+CAL_READS_STACK static _Unwind_Reason_Code look(struct _Unwind_Context *context, void *argument)
 {
     struct search *search = argument;
     int exact = 0;
@@ -109,7 +109,7 @@ static CAL_COLD bool step_by_libgcc(const struct state *from, struct state *to)
 }
 
 /* A handler's caller is what the kernel interrupted. */
-static CAL_COLD void step_out_of_signal(const struct state *from, struct state *to)
+CAL_READS_STACK static CAL_COLD void step_out_of_signal(const struct state *from, struct state *to)
 {
 #if defined(__x86_64__)
     const ucontext_t *context = (const ucontext_t *)from->sp;
@@ -131,7 +131,7 @@ enum outcome { GOES_ON, LAST, LOST };
 #define FRAME_MAX (UINT64_C(1) << 30)
 
 /* From the frame STATE to its caller; what ENTRY says of it is how. */
-CAL_INLINE enum outcome step(struct state *state, struct cal__row row, struct cal__walk_entry *entry)
+CAL_READS_STACK CAL_INLINE enum outcome step(struct state *state, struct cal__row row, struct cal__walk_entry *entry)
 {
     uintptr_t cfa;
     *entry = (struct cal__walk_entry){
@@ -229,7 +229,7 @@ void cal__walk_end(struct cal__walk *walk)
 
 /* KEPT[i] is in the state of a frame of this stack. How many frames of it are not those of this stack any
  * more: 0, all outer ones are; else the number of the frame is one less. */
-CAL_INLINE uint32_t verify(const struct cal__walk_entry *kept, uint32_t i)
+CAL_READS_STACK CAL_INLINE uint32_t verify(const struct cal__walk_entry *kept, uint32_t i)
 {
     for (;; i--) {
         const struct cal__walk_entry *entry = &kept[i];
@@ -256,7 +256,7 @@ struct progress {
 
 /* The frames FIRST down to that before LAST of the last stack are frames of this one, and the state becomes LAST's;
  * its frame pointer is what was saved last. False: no memory, and the state is in between. */
-static bool take_over(struct progress *progress, uint32_t first, uint32_t last)
+CAL_READS_STACK static bool take_over(struct progress *progress, uint32_t first, uint32_t last)
 {
     struct cal__walk *walk = progress->walk;
     for (uint32_t i = first; i > last; i--) {
@@ -274,7 +274,7 @@ static bool take_over(struct progress *progress, uint32_t first, uint32_t last)
 }
 
 /* The frames that were found are put before those that are still there, KEPT of them. */
-static uint32_t assemble(struct progress *progress, uint32_t kept, uint32_t node)
+CAL_READS_STACK static uint32_t assemble(struct progress *progress, uint32_t kept, uint32_t node)
 {
     struct cal__walk *walk = progress->walk;
     while (kept + progress->fresh > walk->capacity) {
@@ -298,7 +298,7 @@ static uint32_t assemble(struct progress *progress, uint32_t kept, uint32_t node
 }
 
 /* Looks for the frame of the state in the last stack. True: it is there, and all outer ones are the same. */
-CAL_INLINE bool meet(struct progress *progress)
+CAL_READS_STACK CAL_INLINE bool meet(struct progress *progress)
 {
     struct cal__walk *walk = progress->walk;
     const struct state *state = &progress->state;
@@ -320,7 +320,7 @@ CAL_INLINE bool meet(struct progress *progress)
     return false;
 }
 
-static CAL_NOINLINE uint32_t walk_on(struct progress *progress)
+CAL_READS_STACK static CAL_NOINLINE uint32_t walk_on(struct progress *progress)
 {
     struct cal__walk *walk = progress->walk;
     for (;;) {
@@ -345,7 +345,7 @@ static CAL_NOINLINE uint32_t walk_on(struct progress *progress)
     }
 }
 
-CAL_NOINLINE uint32_t cal__walk_stack(struct cal__walk *walk)
+CAL_READS_STACK CAL_NOINLINE uint32_t cal__walk_stack(struct cal__walk *walk)
 {
     struct progress progress = {.walk = walk};
     HERE(progress.state);
@@ -358,7 +358,7 @@ CAL_NOINLINE uint32_t cal__walk_stack(struct cal__walk *walk)
     return walk_on(&progress);
 }
 
-CAL_NOINLINE size_t cal__walk_plain(uintptr_t *addresses, size_t count)
+CAL_READS_STACK CAL_NOINLINE size_t cal__walk_plain(uintptr_t *addresses, size_t count)
 {
     struct state state;
     HERE(state);

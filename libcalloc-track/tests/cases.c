@@ -13,7 +13,11 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-#define APART __attribute__((noinline, noclone))
+#ifdef __clang__
+#    define APART __attribute__((noinline))
+#else
+#    define APART __attribute__((noinline, noclone))
+#endif
 /* The call before is not the last thing that a function does. */
 #define STAY() __asm__ volatile("" ::: "memory")
 

@@ -7,7 +7,11 @@
 
 #include "support.h"
 
-#define APART __attribute__((noinline, noclone))
+#ifdef __clang__
+#    define APART __attribute__((noinline))
+#else
+#    define APART __attribute__((noinline, noclone))
+#endif
 
 /* LeakDetection.DetectsMemoryLeak */
 static void detects_memory_leak(void **state)

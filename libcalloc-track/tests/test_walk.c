@@ -7,7 +7,11 @@
 #include "support.h"
 #include "walk.h"
 
-#define APART __attribute__((noinline, noclone))
+#ifdef __clang__
+#    define APART __attribute__((noinline))
+#else
+#    define APART __attribute__((noinline, noclone))
+#endif
 #define STAY() __asm__ volatile("" ::: "memory")
 
 enum { DEPTH = 256 };

@@ -2,7 +2,7 @@
  *
  * The library watches the process that it is loaded into, by a preload or linked; nothing here has to be
  * called for that. It records each allocation with its whole stack, and writes a profile when the process exits, which
- * `calloc report` shows. docs/track.md tells how it is used, calloc-track(7) its settings.
+ * `calloc report` shows. docs/track.md tells how it is used, libcalloc-track(7) its settings.
  *
  * A tracker is something else: a list of blocks of any kind, from a pool of the program's own for example, that the
  * program tells of by hand, and that it then asks for what is left.
