@@ -86,7 +86,8 @@ CAL_EXPORT int cal_track_totals(struct cal_track_totals *totals)
         result.frees += cal__count_get(&life->frees);
         result.freed_bytes += cal__count_get(&life->freed_bytes);
     }
-    for (const struct cal__thread *thread = cal__thread_first(); thread != NULL; thread = thread->next)
+    for (const struct cal__thread *thread = cal__thread_first(); thread != NULL;
+         thread = thread->next)
         result.lost += cal__count_get(&thread->lost) + cal__count_get(&thread->missed);
     result.peak_bytes =
         (uint64_t)atomic_load_explicit(&cal__record_peak.bytes, memory_order_relaxed);

@@ -6,13 +6,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CAL_LIKELY(x)   __builtin_expect(!!(x), 1)
-#define CAL_UNLIKELY(x) __builtin_expect(!!(x), 0)
-#define CAL_COLD        __attribute__((cold, noinline))
-#define CAL_NOINLINE    __attribute__((noinline))
-#define CAL_INLINE      static inline __attribute__((always_inline))
+#define CAL_LIKELY(x)    __builtin_expect(!!(x), 1)
+#define CAL_UNLIKELY(x)  __builtin_expect(!!(x), 0)
+#define CAL_COLD         __attribute__((cold, noinline))
+#define CAL_NOINLINE     __attribute__((noinline))
+#define CAL_INLINE       static inline __attribute__((always_inline))
 #define CAL_THREAD_LOCAL __thread __attribute__((tls_model("initial-exec")))
-#define CAL_EXPORT      __attribute__((visibility("default")))
+#define CAL_EXPORT       __attribute__((visibility("default")))
 
 /* Reads the stack as it is, which MemorySanitizer knows only in part. */
 #ifdef __clang__

@@ -64,8 +64,9 @@ CAL_INLINE struct table *tables_of(uintptr_t address)
         return NULL;
     struct folder *folder =
         atomic_load_explicit(&folders[number >> FOLDER_BITS], memory_order_acquire);
-    return folder == NULL ? NULL
-                          : atomic_load_explicit(&folder->tables[number % FOLDER], memory_order_acquire);
+    return folder == NULL
+               ? NULL
+               : atomic_load_explicit(&folder->tables[number % FOLDER], memory_order_acquire);
 }
 
 CAL_INLINE struct entry *find(uintptr_t address)
@@ -222,7 +223,8 @@ void cal__blocks_watch(const void *address)
 }
 
 static bool visit_table(const struct table *table, uintptr_t granule,
-                        bool (*visit)(void *address, const struct cal__block *block, void *argument),
+                        bool (*visit)(void *address, const struct cal__block *block,
+                                      void *argument),
                         void *argument)
 {
     for (size_t i = 0; i < (size_t)GRANULE >> table->shift; i++) {

@@ -390,7 +390,8 @@ static bool execute(struct run *run, struct reader reader)
  * each 16 on, where something has been pushed. */
 static bool is_linkage_entry(const struct state *state, uintptr_t pc, struct cal__rule *rule)
 {
-    static const uint8_t expected[] = {0x77, 0x08, 0x80, 0x00, 0x3f, 0x1a, 0, 0x2a, 0x33, 0x24, 0x22};
+    static const uint8_t expected[] = {0x77, 0x08, 0x80, 0x00, 0x3f, 0x1a,
+                                       0,    0x2a, 0x33, 0x24, 0x22};
     const uint8_t *expression = state->expression;
     if (state->expression_length != sizeof expected || memcmp(expression, expected, 6) != 0 ||
         memcmp(expression + 7, expected + 7, sizeof expected - 7) != 0 || expression[6] < 0x30 ||
@@ -444,7 +445,8 @@ static struct cal__rule to_rule(const struct state *state, uintptr_t pc)
     if (rule.kind == CAL_RULE_BP_AT) {
         if (state->bp.place != PLACE_AT_BP)
             return other;
-    } else if (state->bp.place == PLACE_AT && state->bp.offset >= INT32_MIN && state->bp.offset < 0) {
+    } else if (state->bp.place == PLACE_AT && state->bp.offset >= INT32_MIN &&
+               state->bp.offset < 0) {
         rule.bp = (int32_t)state->bp.offset;
     } else if (state->bp.place != PLACE_SAME && state->bp.place != PLACE_UNDEFINED) {
         return other;

@@ -10,17 +10,18 @@ enum cal__rule_kind {
     CAL_RULE_NONE = 0, /* there is no information */
     CAL_RULE_SP,       /* CFA = stack pointer + offset */
     CAL_RULE_BP,       /* CFA = frame pointer + offset */
-    CAL_RULE_BP_AT,    /* CFA = what is at frame pointer + offset, and the caller's frame pointer is at the
+    CAL_RULE_BP_AT, /* CFA = what is at frame pointer + offset, and the caller's frame pointer is at the
                         * frame pointer: of code that aligns the stack */
-    CAL_RULE_SIGNAL,   /* the kernel called: registers are in the frame of the signal */
-    CAL_RULE_END,      /* nobody called */
-    CAL_RULE_OTHER,    /* anything else: for libgcc to work out */
+    CAL_RULE_SIGNAL, /* the kernel called: registers are in the frame of the signal */
+    CAL_RULE_END,    /* nobody called */
+    CAL_RULE_OTHER,  /* anything else: for libgcc to work out */
 };
 
 struct cal__rule {
     enum cal__rule_kind kind;
     int32_t offset;
-    int32_t bp; /* CFA + this: where the caller's frame pointer is; 0: it is in its register still */
+    int32_t
+        bp; /* CFA + this: where the caller's frame pointer is; 0: it is in its register still */
     int32_t ra; /* CFA + this: where the return address is; 0: in its register (aarch64) */
 };
 

@@ -27,8 +27,9 @@ uint64_t cal__clock_ticks_per_second(void);
 static inline uint64_t cal__clock_now(clockid_t clock)
 {
     struct timespec time;
-    return clock_gettime(clock, &time) != 0 ? 0
-                                           : (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+    return clock_gettime(clock, &time) != 0
+               ? 0
+               : (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
 }
 
 #endif

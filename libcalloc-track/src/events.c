@@ -117,7 +117,8 @@ static void write_tables(struct cal__writer *writer)
     uint32_t sites = cal__sites_count(), nodes = cal__nodes_count(), frames = cal__frames_count();
     write_modules(writer);
     if (frames_written < frames) {
-        cal__writer_begin(writer, CAL_SECTION_FRAMES, sizeof(struct cal__file_frame), frames_written);
+        cal__writer_begin(writer, CAL_SECTION_FRAMES, sizeof(struct cal__file_frame),
+                          frames_written);
         for (; frames_written < frames; frames_written++) {
             struct cal__file_frame frame = *cal__frame(frames_written + 1);
             if (frame.module >= modules_written)
@@ -263,10 +264,11 @@ CAL_INLINE void put_address(struct out *out, struct cal__buffer *buffer, const v
 
 CAL_INLINE struct out begin(struct cal__buffer *buffer, enum cal__event_kind kind, uint64_t ticks)
 {
-    if (CAL_UNLIKELY(atomic_load_explicit(&buffer->used, memory_order_relaxed) > BUFFER - EVENT_MAX))
+    if (CAL_UNLIKELY(atomic_load_explicit(&buffer->used, memory_order_relaxed) >
+                     BUFFER - EVENT_MAX))
         flush(buffer);
-    struct out out = {
-        .at = buffer->bytes + atomic_load_explicit(&buffer->used, memory_order_relaxed)};
+    struct out out = {.at = buffer->bytes +
+                            atomic_load_explicit(&buffer->used, memory_order_relaxed)};
     /* Counters of different processors may differ a little: never backwards. */
     uint64_t passed = ticks > buffer->ticks ? ticks - buffer->ticks : 0;
     put(&out, passed << 3 | kind);
@@ -280,8 +282,8 @@ CAL_INLINE void end(struct cal__buffer *buffer, const struct out *out)
     atomic_store_explicit(&buffer->used, (uint32_t)(out->at - buffer->bytes), memory_order_release);
 }
 
-void cal__events_allocated(struct cal__thread *thread, const void *block, size_t bytes, uint32_t site,
-                           uint64_t ticks)
+void cal__events_allocated(struct cal__thread *thread, const void *block, size_t bytes,
+                           uint32_t site, uint64_t ticks)
 {
     struct cal__buffer *buffer = thread->buffer;
     struct out out = begin(buffer, CAL_EVENT_ALLOCATE, ticks - cal__clock_first);
@@ -300,7 +302,8 @@ void cal__events_freeing(struct cal__thread *thread, const void *block, uint64_t
     end(buffer, &out);
 }
 
-void cal__events_resized(struct cal__thread *thread, const void *block, size_t bytes, uint64_t ticks)
+void cal__events_resized(struct cal__thread *thread, const void *block, size_t bytes,
+                         uint64_t ticks)
 {
     struct cal__buffer *buffer = thread->buffer;
     struct out out = begin(buffer, CAL_EVENT_RESIZE, ticks - cal__clock_first);
@@ -348,7 +351,8 @@ void cal__events_finish(bool in_signal)
         int result = cal__writer_append(&writer, file_path);
         if (result == 0) {
             write_tables(&writer);
-            for (struct cal__thread *thread = cal__thread_first(); thread != NULL; thread = thread->next)
+            for (struct cal__thread *thread = cal__thread_first(); thread != NULL;
+                 thread = thread->next)
                 if (thread->buffer != NULL)
                     write_buffer(&writer, thread->buffer);
             write_threads(&writer);
@@ -371,7 +375,8 @@ void cal__events_fork_done(bool in_child, const char *path)
 {
     if (in_child && cal__events_on()) {
         bool again = path != NULL && strlen(path) < sizeof file_path;
-        for (struct cal__thread *thread = cal__thread_first(); thread != NULL; thread = thread->next)
+        for (struct cal__thread *thread = cal__thread_first(); thread != NULL;
+             thread = thread->next)
             if (thread->buffer != NULL)
                 empty(thread->buffer);
         if (again)

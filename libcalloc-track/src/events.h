@@ -15,10 +15,11 @@ void cal__events_thread_began(struct cal__thread *thread);
 void cal__events_thread_ends(struct cal__thread *thread);
 
 /* For a thread with a buffer. */
-void cal__events_allocated(struct cal__thread *thread, const void *block, size_t bytes, uint32_t site,
-                           uint64_t ticks);
+void cal__events_allocated(struct cal__thread *thread, const void *block, size_t bytes,
+                           uint32_t site, uint64_t ticks);
 void cal__events_freeing(struct cal__thread *thread, const void *block, uint64_t ticks);
-void cal__events_resized(struct cal__thread *thread, const void *block, size_t bytes, uint64_t ticks);
+void cal__events_resized(struct cal__thread *thread, const void *block, size_t bytes,
+                         uint64_t ticks);
 
 /* Writes what all threads have in hand, and completes the file; what comes later is not in it. In a signal handler
  * that only where nobody is writing. */

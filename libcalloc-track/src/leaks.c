@@ -128,9 +128,9 @@ static size_t find(const struct scan *scan, uintptr_t address)
 }
 
 /* Calls VISIT with each block that a word from START to END points to. What cannot be read is left out. */
-__attribute__((no_sanitize("address", "thread", "undefined"))) static void
-look_at(struct scan *scan, uintptr_t start, uintptr_t end,
-        void (*visit)(struct scan *scan, size_t found, void *argument), void *argument)
+__attribute__((no_sanitize("address", "thread", "undefined"))) static void look_at(
+    struct scan *scan, uintptr_t start, uintptr_t end,
+    void (*visit)(struct scan *scan, size_t found, void *argument), void *argument)
 {
     start = (start + 7) & ~(uintptr_t)7;
     end &= ~(uintptr_t)7;

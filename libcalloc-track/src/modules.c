@@ -88,9 +88,8 @@ static void read_build_id(struct cal__module *module)
     ElfW(Ehdr) header;
     memcpy(&header, start, sizeof header);
     size_t headers = (size_t)header.e_phnum * sizeof(ElfW(Phdr));
-    if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
-        header.e_phentsize != sizeof(ElfW(Phdr)) || header.e_phoff > 4096 - sizeof header ||
-        header.e_phoff + headers > 4096)
+    if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_phentsize != sizeof(ElfW(Phdr)) ||
+        header.e_phoff > 4096 - sizeof header || header.e_phoff + headers > 4096)
         return;
     for (size_t i = 0; i < header.e_phnum && module->build_id_length == 0; i++) {
         ElfW(Phdr) segment;

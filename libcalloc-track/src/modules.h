@@ -15,7 +15,7 @@ struct cal__module {
     uintptr_t bias;
     const void *unwind; /* PT_GNU_EH_FRAME, or NULL */
     const void *link_map;
-    uint64_t seen; /* ns since the start of the recording */
+    uint64_t seen;         /* ns since the start of the recording */
     _Atomic uint64_t gone; /* 0: it is there */
     const char *path;
     uint8_t build_id[CAL_BUILD_ID_MAX];

@@ -27,8 +27,8 @@ CAL_INLINE void cal__mutex_acquire(struct cal__mutex *mutex)
 CAL_INLINE bool cal__mutex_try(struct cal__mutex *mutex)
 {
     uint32_t expected = 0;
-    return atomic_compare_exchange_strong_explicit(&mutex->state, &expected, 1, memory_order_acquire,
-                                                   memory_order_relaxed);
+    return atomic_compare_exchange_strong_explicit(&mutex->state, &expected, 1,
+                                                   memory_order_acquire, memory_order_relaxed);
 }
 
 CAL_INLINE void cal__mutex_release(struct cal__mutex *mutex)

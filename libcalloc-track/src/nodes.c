@@ -9,7 +9,13 @@
 #include "memory.h"
 #include "mutex.h"
 
-enum { SHARDS = 64, FIRST_SIZE = 128, CHUNK = 1 << 14, CHUNKS = 1 << 14, SITES_CHUNKS = CAL_SITES_MAX / CHUNK };
+enum {
+    SHARDS = 64,
+    FIRST_SIZE = 128,
+    CHUNK = 1 << 14,
+    CHUNKS = 1 << 14,
+    SITES_CHUNKS = CAL_SITES_MAX / CHUNK
+};
 
 struct chunk {
     _Atomic uint64_t nodes[CHUNK]; /* parent << 32 | frame */
@@ -85,7 +91,8 @@ static uint32_t look_up(const struct table *table, uint64_t node, uint64_t hashe
     if (table == NULL)
         return 0;
     for (uint64_t i = hashed / SHARDS;; i++) {
-        uint32_t number = atomic_load_explicit(&table->numbers[i & table->mask], memory_order_acquire);
+        uint32_t number =
+            atomic_load_explicit(&table->numbers[i & table->mask], memory_order_acquire);
         if (number == 0 || node_at(number) == node)
             return number;
     }
@@ -180,7 +187,8 @@ static CAL_COLD uint32_t add_site(uint32_t node)
 
 uint32_t cal__site_of(uint32_t node)
 {
-    uint32_t site = atomic_load_explicit(&chunk_of(node)->sites[node % CHUNK], memory_order_acquire);
+    uint32_t site =
+        atomic_load_explicit(&chunk_of(node)->sites[node % CHUNK], memory_order_acquire);
     return CAL_LIKELY(site != 0) ? site : add_site(node);
 }
 
@@ -191,11 +199,11 @@ uint32_t cal__sites_count(void)
 
 uint32_t cal__site_node(uint32_t site)
 {
-    return site == 0 ? CAL_NODE_UNKNOWN
-                     : atomic_load_explicit(
-                           &atomic_load_explicit(&site_nodes[site / CHUNK],
-                                                 memory_order_relaxed)[site % CHUNK],
-                           memory_order_relaxed);
+    return site == 0
+               ? CAL_NODE_UNKNOWN
+               : atomic_load_explicit(&atomic_load_explicit(&site_nodes[site / CHUNK],
+                                                            memory_order_relaxed)[site % CHUNK],
+                                      memory_order_relaxed);
 }
 
 void cal__nodes_fork_prepare(void)

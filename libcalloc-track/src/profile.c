@@ -63,8 +63,8 @@ struct dump {
     const struct cal__profile_request *request;
     struct cal__writer writer;
     struct heap strings;
-    struct heap paths; /* uint32_t: of each module */
-    struct heap names; /* uint32_t: of each life of a thread */
+    struct heap paths;    /* uint32_t: of each module */
+    struct heap names;    /* uint32_t: of each life of a thread */
     struct heap patterns; /* uint32_t: of each suppression */
     struct heap regions;
     struct cal__file_site *sites;
@@ -261,14 +261,14 @@ static bool add_region(const struct cal_region *region, void *argument)
 }
 
 /* One record after the other, made by MAKE. */
-#define WRITE_RECORDS(type, structure, from, to, make)                                 \
-    do {                                                                               \
-        cal__writer_begin(&dump->writer, (type), sizeof(structure), 0);                \
-        for (uint32_t index = (from); index < (to); index++) {                         \
-            structure record = make;                                                   \
-            cal__writer_record(&dump->writer, &record);                                \
-        }                                                                              \
-        cal__writer_end(&dump->writer);                                                \
+#define WRITE_RECORDS(type, structure, from, to, make)                  \
+    do {                                                                \
+        cal__writer_begin(&dump->writer, (type), sizeof(structure), 0); \
+        for (uint32_t index = (from); index < (to); index++) {          \
+            structure record = make;                                    \
+            cal__writer_record(&dump->writer, &record);                 \
+        }                                                               \
+        cal__writer_end(&dump->writer);                                 \
     } while (0)
 
 static struct cal__file_module module_record(const struct dump *dump, uint32_t number)
@@ -381,7 +381,8 @@ static void write_sections(struct dump *dump)
 {
     /* What is there now; more may come while the rest is written. Sites refer to nodes, and these to
      * frames, which refer to modules: counted in this order, each is there. */
-    dump->sites_count = dump->sites_count < cal__sites_count() ? dump->sites_count : cal__sites_count();
+    dump->sites_count =
+        dump->sites_count < cal__sites_count() ? dump->sites_count : cal__sites_count();
     uint32_t nodes = cal__nodes_count(), frames = cal__frames_count();
     uint32_t modules = (uint32_t)(dump->paths.used / sizeof(uint32_t));
     uint32_t lives = (uint32_t)(dump->names.used / sizeof(uint32_t));
@@ -424,7 +425,8 @@ static int write_file(struct dump *dump)
         return result;
     write_sections(dump);
     result = cal__writer_close(&dump->writer, true);
-    if (result == 0 && syscall(SYS_renameat2, AT_FDCWD, part, AT_FDCWD, dump->request->path, 0) != 0)
+    if (result == 0 &&
+        syscall(SYS_renameat2, AT_FDCWD, part, AT_FDCWD, dump->request->path, 0) != 0)
         result = -errno;
     if (result != 0)
         syscall(SYS_unlinkat, AT_FDCWD, part, 0);
@@ -450,7 +452,8 @@ int cal__profile_write(const struct cal__profile_request *request)
         collect_process(&dump);
         if (!request->in_signal)
             cal_walk_regions(add_region, &dump.regions);
-        if (!dump.strings.failed && !dump.paths.failed && !dump.names.failed && !dump.patterns.failed)
+        if (!dump.strings.failed && !dump.paths.failed && !dump.names.failed &&
+            !dump.patterns.failed)
             result = write_file(&dump);
     }
     cal__memory_unmap(dump.sites, bytes);

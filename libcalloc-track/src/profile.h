@@ -8,10 +8,10 @@
 
 struct cal__profile_request {
     enum cal__dump_reason reason;
-    uint32_t flags;       /* CAL_PROCESS_… */
-    const char *path;     /* to be there completely, or not at all */
+    uint32_t flags;                 /* CAL_PROCESS_… */
+    const char *path;               /* to be there completely, or not at all */
     const struct cal__leaks *leaks; /* or NULL */
-    bool in_signal;       /* what takes the core's locks is left out */
+    bool in_signal;                 /* what takes the core's locks is left out */
 };
 
 enum { CAL_PATH_MAX = 4096 };

@@ -33,7 +33,8 @@ bool cal__record_start(const struct cal__record_settings *given)
     if (!cal__nodes_start())
         return false;
     cal__clock_start();
-    double units_per_us = (double)cal__clock_ticks_per_second() / 1e6 / (1 << CAL_TIME_SHIFT), end = 4;
+    double units_per_us = (double)cal__clock_ticks_per_second() / 1e6 / (1 << CAL_TIME_SHIFT),
+           end = 4;
     for (size_t i = 0; i < CAL_LIFETIMES - 1; i++, end *= 4)
         lifetime_ends[i] = (uint64_t)(end * units_per_us);
     started = true;
@@ -68,8 +69,8 @@ static void set_mark(int64_t live)
 CAL_INLINE void add_live(struct cal__thread *thread, int64_t bytes)
 {
     if (CAL_LIKELY(__libc_single_threaded)) {
-        int64_t live =
-            atomic_load_explicit(&cal__record_peak.live, memory_order_relaxed) + bytes + thread->pending;
+        int64_t live = atomic_load_explicit(&cal__record_peak.live, memory_order_relaxed) + bytes +
+                       thread->pending;
         thread->pending = 0;
         atomic_store_explicit(&cal__record_peak.live, live, memory_order_relaxed);
         if (live > atomic_load_explicit(&cal__record_peak.bytes, memory_order_relaxed)) {
@@ -85,9 +86,9 @@ CAL_INLINE void add_live(struct cal__thread *thread, int64_t bytes)
     int64_t most = atomic_load_explicit(&allowance, memory_order_relaxed);
     if (thread->pending <= most && thread->pending >= -most)
         return;
-    int64_t live = atomic_fetch_add_explicit(&cal__record_peak.live, thread->pending,
-                                             memory_order_relaxed) +
-                   thread->pending;
+    int64_t live =
+        atomic_fetch_add_explicit(&cal__record_peak.live, thread->pending, memory_order_relaxed) +
+        thread->pending;
     thread->pending = 0;
     set_mark(live);
 }
@@ -221,7 +222,8 @@ CAL_INLINE void record(struct cal__thread *thread, void *block, size_t requested
         return;
     }
     struct cal__block fresh = {.size = requested,
-                               .time = (ticks - cal__clock_first) >> CAL_TIME_SHIFT & CAL_BLOCK_TIME_MASK,
+                               .time = (ticks - cal__clock_first) >> CAL_TIME_SHIFT &
+                                       CAL_BLOCK_TIME_MASK,
                                .site = cell->site,
                                .counted = true},
                       old;
@@ -321,7 +323,8 @@ void cal__record_freeing(void *block, size_t usable)
             uint64_t weight = CAL_LIKELY(settings.sample_bytes == 0)
                                   ? 1
                                   : cal__record_weight(block, old.size, old.time);
-            count_free(thread, &old, weight, (ticks - cal__clock_first) >> CAL_TIME_SHIFT, temporary);
+            count_free(thread, &old, weight, (ticks - cal__clock_first) >> CAL_TIME_SHIFT,
+                       temporary);
         }
         if (CAL_UNLIKELY(thread->buffer != NULL) && cal__events_on())
             cal__events_freeing(thread, block, ticks);
@@ -351,7 +354,8 @@ void cal__record_resized(void *block, size_t old_usable, size_t requested, size_
         uint64_t after = cal__record_weight(block, requested, old.time) * requested;
         uint64_t blocks_before = cal__record_weight(block, old.size, old.time);
         uint64_t blocks_after = cal__record_weight(block, requested, old.time);
-        cal__record_settle(cell, atomic_load_explicit(&cal__record_peak.mark, memory_order_acquire));
+        cal__record_settle(cell,
+                           atomic_load_explicit(&cal__record_peak.mark, memory_order_acquire));
         /* Growth is allocated, shrinking is freed; both in bytes, and in blocks only where the new size
          * makes a sample stand for another number of them. */
         if (after > before) {

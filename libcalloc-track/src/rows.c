@@ -52,15 +52,15 @@ static uint32_t add_frame(uintptr_t address, uint32_t module, bool exact)
 static struct cal__row compress(const struct cal__rule *rule, uint64_t place)
 {
     static const uint8_t kinds[] = {
-        [CAL_RULE_NONE] = CAL_ROW_UNKNOWN, [CAL_RULE_SP] = CAL_ROW_SP,
-        [CAL_RULE_BP] = CAL_ROW_BP,        [CAL_RULE_BP_AT] = CAL_ROW_BP_AT,
+        [CAL_RULE_NONE] = CAL_ROW_UNKNOWN,  [CAL_RULE_SP] = CAL_ROW_SP,
+        [CAL_RULE_BP] = CAL_ROW_BP,         [CAL_RULE_BP_AT] = CAL_ROW_BP_AT,
         [CAL_RULE_SIGNAL] = CAL_ROW_SIGNAL, [CAL_RULE_END] = CAL_ROW_END,
         [CAL_RULE_OTHER] = CAL_ROW_OTHER,
     };
     struct cal__row row = {.place = place, .kind = kinds[rule->kind]};
     if (rule->offset % 8 != 0 || rule->bp % 8 != 0 || rule->ra % 8 != 0 ||
-        rule->offset / 8 > INT16_MAX || rule->offset / 8 < INT16_MIN || -rule->bp / 8 > UINT16_MAX ||
-        -rule->ra / 8 > UINT8_MAX) {
+        rule->offset / 8 > INT16_MAX || rule->offset / 8 < INT16_MIN ||
+        -rule->bp / 8 > UINT16_MAX || -rule->ra / 8 > UINT8_MAX) {
         row.kind = CAL_ROW_OTHER;
         return row;
     }
@@ -72,8 +72,7 @@ static struct cal__row compress(const struct cal__rule *rule, uint64_t place)
 
 static struct cal__rows_table *make_table(uint64_t size)
 {
-    struct cal__rows_table *table =
-        cal__memory_map(sizeof *table + size * sizeof table->words[0]);
+    struct cal__rows_table *table = cal__memory_map(sizeof *table + size * sizeof table->words[0]);
     if (table != NULL)
         table->mask = size - 1;
     return table;
@@ -86,7 +85,8 @@ static struct cal__rows_table *make_table(uint64_t size)
 static bool insert(struct cal__rows_table *table, uint64_t first, uint64_t second)
 {
     uint64_t i = cal__rows_hash(first & ((UINT64_C(1) << 48) - 1)), there;
-    while ((there = atomic_load_explicit(&table->words[i & table->mask][0], memory_order_relaxed)) != 0 &&
+    while ((there = atomic_load_explicit(&table->words[i & table->mask][0],
+                                         memory_order_relaxed)) != 0 &&
            there != FORGOTTEN)
         i++;
     atomic_store_explicit(&table->words[i & table->mask][1], second, memory_order_relaxed);
@@ -129,13 +129,14 @@ static bool look_up(uint64_t place, struct cal__row *row)
 {
     struct cal__rows_table *table = atomic_load_explicit(&cal__rows_table, memory_order_relaxed);
     for (uint64_t i = cal__rows_hash(place); table != NULL; i++) {
-        uint64_t first = atomic_load_explicit(&table->words[i & table->mask][0], memory_order_relaxed);
+        uint64_t first =
+            atomic_load_explicit(&table->words[i & table->mask][0], memory_order_relaxed);
         if (first == 0)
             return false;
         if (first << 16 != place << 16)
             continue;
-        *row = cal__rows_from(first, atomic_load_explicit(&table->words[i & table->mask][1],
-                                                          memory_order_relaxed));
+        *row = cal__rows_from(
+            first, atomic_load_explicit(&table->words[i & table->mask][1], memory_order_relaxed));
         return true;
     }
     return false;

@@ -27,7 +27,7 @@ struct cal__row {
     uint64_t kind : 8;
     uint32_t frame;
     int16_t offset; /* of the CFA, in words */
-    uint16_t bp; /* words below the CFA; 0: in its register */
+    uint16_t bp;    /* words below the CFA; 0: in its register */
 };
 
 _Static_assert(sizeof(struct cal__row) == 16, "four in a cache line");
@@ -66,10 +66,12 @@ CAL_INLINE struct cal__row cal__rows_find(uint64_t place)
     if (CAL_UNLIKELY(table == NULL))
         return cal__rows_make(place);
     for (uint64_t i = cal__rows_hash(place);; i++) {
-        uint64_t first = atomic_load_explicit(&table->words[i & table->mask][0], memory_order_acquire);
+        uint64_t first =
+            atomic_load_explicit(&table->words[i & table->mask][0], memory_order_acquire);
         if (CAL_LIKELY(first << 16 == place << 16)) {
-            struct cal__row row = cal__rows_from(
-                first, atomic_load_explicit(&table->words[i & table->mask][1], memory_order_relaxed));
+            struct cal__row row =
+                cal__rows_from(first, atomic_load_explicit(&table->words[i & table->mask][1],
+                                                           memory_order_relaxed));
             return CAL_LIKELY(row.kind != CAL_ROW_UNKNOWN) ? row : cal__rows_make(place);
         }
         if (first == 0)

@@ -33,9 +33,9 @@
 
 static bool begun;
 static _Atomic bool active;
-static _Atomic uint32_t flags;  /* CAL_PROCESS_… */
-static _Atomic int process;     /* whose memory this is: not that of a child of vfork() */
-static _Atomic bool finished;   /* the profile of the exit is there */
+static _Atomic uint32_t flags; /* CAL_PROCESS_… */
+static _Atomic int process;    /* whose memory this is: not that of a child of vfork() */
+static _Atomic bool finished;  /* the profile of the exit is there */
 static int exit_status;
 static struct cal__mutex switching;
 
@@ -287,7 +287,8 @@ static void say_written(const char *path, const struct cal__leaks *leaks, int re
         cal__note_decimal(&note, leaks->leaked_blocks);
         cal__note_string(&note, leaks->leaked_blocks == 1 ? " block of " : " blocks of ");
         cal__note_decimal(&note, leaks->leaked_bytes);
-        cal__note_string(&note, leaks->leaked_blocks == 1 ? " bytes leaked; " : " bytes together leaked; ");
+        cal__note_string(&note, leaks->leaked_blocks == 1 ? " bytes leaked; "
+                                                          : " bytes together leaked; ");
     }
     if (result == 0) {
         cal__note_string(&note, "the profile is ");
@@ -406,7 +407,8 @@ static void end_abruptly(enum cal__dump_reason reason)
     if (!begun || cal__track_settings.fatal == 0 || !is_of_this_process())
         return;
     cal__events_finish(true);
-    if (cal__track_settings.exit == 0 || atomic_exchange_explicit(&finished, true, memory_order_acq_rel))
+    if (cal__track_settings.exit == 0 ||
+        atomic_exchange_explicit(&finished, true, memory_order_acq_rel))
         return;
     int saved = errno;
     bool before = enter();
@@ -441,12 +443,14 @@ static void end_by_signal(int number, siginfo_t *information, void *context)
         syscall(SYS_tgkill, (int)syscall(SYS_getpid), (int)syscall(SYS_gettid), number);
 }
 
-static const int fatal_signals[] = {SIGABRT, SIGBUS,  SIGFPE, SIGILL,
+static const int fatal_signals[] = {SIGABRT, SIGBUS, SIGFPE, SIGILL,
                                     SIGSEGV, SIGHUP, SIGINT, SIGTERM};
 
 static void catch_fatal_signals(void)
 {
-    struct sigaction action = {.sa_sigaction = end_by_signal, .sa_flags = SA_SIGINFO | SA_RESETHAND}, old;
+    struct sigaction action = {.sa_sigaction = end_by_signal,
+                               .sa_flags = SA_SIGINFO | SA_RESETHAND},
+                     old;
     sigemptyset(&action.sa_mask);
     for (size_t i = 0; i < sizeof fatal_signals / sizeof fatal_signals[0]; i++)
         if (sigaction(fatal_signals[i], NULL, &old) == 0 && (old.sa_flags & SA_SIGINFO) == 0 &&
@@ -498,7 +502,8 @@ static void listen_to_signal(void)
     if (good && sigaction(number, &action, NULL) == 0)
         return;
     struct cal__note note = {.length = 0};
-    cal__note_string(&note, "libcalloc: no signal makes this process write a profile: track.signal=");
+    cal__note_string(&note,
+                     "libcalloc: no signal makes this process write a profile: track.signal=");
     cal__note_decimal(&note, (uint64_t)number);
     cal__note_string(&note, " cannot be used");
     cal__note_write(&note, STDERR_FILENO);

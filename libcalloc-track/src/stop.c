@@ -104,7 +104,8 @@ struct entry {
 /* Asks all threads that were not asked; how many these were, or -1. */
 static int ask(struct asked *asked, int number)
 {
-    int file = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int file =
+        (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (file < 0)
         return -1;
     int self = (int)syscall(SYS_gettid), process = (int)syscall(SYS_getpid), fresh = 0;
@@ -144,7 +145,8 @@ static int used_signal;
 
 bool cal__stop_threads(struct cal__stop *stop)
 {
-    size_t bytes = THREADS_MAX * sizeof(struct cal__stopped), list_bytes = THREADS_MAX * sizeof(int);
+    size_t bytes = THREADS_MAX * sizeof(struct cal__stopped),
+           list_bytes = THREADS_MAX * sizeof(int);
     *stop = (struct cal__stop){.threads = cal__memory_map(bytes), .mapped = bytes};
     struct asked asked = {.tids = cal__memory_map(list_bytes), .most = THREADS_MAX};
     if (stop->threads == NULL || asked.tids == NULL) {

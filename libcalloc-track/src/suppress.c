@@ -53,7 +53,8 @@ static void add(const char *line, size_t length)
         line++;
         length--;
     }
-    while (length > 0 && (line[length - 1] == ' ' || line[length - 1] == '\t' || line[length - 1] == '\r'))
+    while (length > 0 &&
+           (line[length - 1] == ' ' || line[length - 1] == '\t' || line[length - 1] == '\r'))
         length--;
     if (length == 0 || line[0] == '#')
         return;

@@ -10,7 +10,8 @@
 #include <unistd.h>
 
 /* COUNT things of SIZE at OFFSET of the file, or NULL where that is not all in it. */
-static const void *part(const struct cal__symbols *symbols, uint64_t offset, uint64_t count, uint64_t size)
+static const void *part(const struct cal__symbols *symbols, uint64_t offset, uint64_t count,
+                        uint64_t size)
 {
     if (offset > symbols->length || (size != 0 && count > (symbols->length - offset) / size))
         return NULL;
@@ -29,8 +30,7 @@ static bool look_for_table(struct cal__symbols *symbols, uint32_t type)
             continue;
         const ElfW(Shdr) *names = &sections[sections[i].sh_link];
         symbols->count = sections[i].sh_size / sizeof(ElfW(Sym));
-        symbols->symbols =
-            part(symbols, sections[i].sh_offset, symbols->count, sizeof(ElfW(Sym)));
+        symbols->symbols = part(symbols, sections[i].sh_offset, symbols->count, sizeof(ElfW(Sym)));
         symbols->names = part(symbols, names->sh_offset, names->sh_size, 1);
         symbols->names_length = names->sh_size;
         /* The names end with one that is complete. */
@@ -44,7 +44,8 @@ bool cal__symbols_open(struct cal__symbols *symbols, const char *path)
 {
     struct stat status;
     *symbols = (struct cal__symbols){.file = NULL};
-    int file = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    int file =
+        (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (file < 0)
         return false;
     void *mapping = MAP_FAILED;

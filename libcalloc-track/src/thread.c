@@ -113,8 +113,8 @@ void cal__thread_end(void)
 
 CAL_COLD struct cal__cell *cal__thread_make_cell(struct cal__thread *thread, uint32_t site)
 {
-    struct cal__cell *_Atomic *chunk = atomic_load_explicit(
-        &thread->cells[site / CAL_CELLS_CHUNK], memory_order_relaxed);
+    struct cal__cell *_Atomic *chunk =
+        atomic_load_explicit(&thread->cells[site / CAL_CELLS_CHUNK], memory_order_relaxed);
     if (chunk == NULL) {
         chunk = cal__memory_map(CAL_CELLS_CHUNK * sizeof *chunk);
         if (chunk == NULL)
@@ -153,7 +153,8 @@ void cal__thread_fork_done(bool in_child)
 {
     struct cal__thread *thread = in_child ? cal__thread_first() : NULL;
     for (; thread != NULL; thread = thread->next)
-        if (thread != cal__thread_self_ && atomic_load_explicit(&thread->runs, memory_order_relaxed))
+        if (thread != cal__thread_self_ &&
+            atomic_load_explicit(&thread->runs, memory_order_relaxed))
             retire(thread);
     if (in_child && cal__thread_self_ != NULL)
         cal__thread_self_->life->tid = (uint64_t)syscall(SYS_gettid);

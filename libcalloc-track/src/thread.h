@@ -47,7 +47,11 @@ struct cal__cell {
     uint32_t reserved;
 } __attribute__((aligned(64)));
 
-enum { CAL_CELLS_CHUNK = 4096, CAL_CELLS_CHUNKS = CAL_SITES_MAX / CAL_CELLS_CHUNK, CAL_NAME_MAX = 16 };
+enum {
+    CAL_CELLS_CHUNK = 4096,
+    CAL_CELLS_CHUNKS = CAL_SITES_MAX / CAL_CELLS_CHUNK,
+    CAL_NAME_MAX = 16
+};
 
 /* Of one life of a thread. They are bounded in number: those that ended first are then summed up. */
 struct cal__life {
@@ -65,23 +69,23 @@ struct cal__buffer;
 
 /* When a thread ends the next one takes its structure over, cells and all. */
 struct cal__thread {
-    bool busy;    /* inside the library: what is allocated or freed now is not recorded */
-    bool sampled; /* in sampling: its first gap has been drawn */
+    bool busy;       /* inside the library: what is allocated or freed now is not recorded */
+    bool sampled;    /* in sampling: its first gap has been drawn */
     uint32_t number; /* of its life */
-    int64_t gap;  /* sampling: bytes until the next sample */
+    int64_t gap;     /* sampling: bytes until the next sample */
     uint64_t random;
-    const void *last;          /* the block that was allocated last, until it is freed or another is */
+    const void *last; /* the block that was allocated last, until it is freed or another is */
     uint32_t last_node;
     struct cal__cell *last_cell; /* of last_node */
-    int64_t pending;           /* live bytes that the process's sum does not have yet */
-    uint64_t looked;           /* ticks, when the thread last looked at the time and the node */
+    int64_t pending;             /* live bytes that the process's sum does not have yet */
+    uint64_t looked;             /* ticks, when the thread last looked at the time and the node */
     uint32_t numa_node;
     struct cal__walk walk;
     struct cal__life *life;
     struct cal__cell *_Atomic *_Atomic cells[CAL_CELLS_CHUNKS]; /* by site */
     struct cal__buffer *buffer; /* of events; NULL: there is no trace */
-    cal__count missed; /* that came while it was busy */
-    cal__count lost;   /* allocations for which there was no memory */
+    cal__count missed;          /* that came while it was busy */
+    cal__count lost;            /* allocations for which there was no memory */
     cal__count unknown_frees;
     struct cal__thread *next; /* in the list of all, which only grows */
     struct cal__thread *next_unused;
@@ -109,8 +113,8 @@ struct cal__cell *cal__thread_make_cell(struct cal__thread *thread, uint32_t sit
 
 CAL_INLINE struct cal__cell *cal__thread_cell(struct cal__thread *thread, uint32_t site)
 {
-    struct cal__cell *_Atomic *chunk = atomic_load_explicit(
-        &thread->cells[site / CAL_CELLS_CHUNK], memory_order_relaxed);
+    struct cal__cell *_Atomic *chunk =
+        atomic_load_explicit(&thread->cells[site / CAL_CELLS_CHUNK], memory_order_relaxed);
     struct cal__cell *cell =
         CAL_LIKELY(chunk != NULL)
             ? atomic_load_explicit(&chunk[site % CAL_CELLS_CHUNK], memory_order_relaxed)

@@ -49,7 +49,7 @@ struct cal_tracker {
     struct chunk {
         struct chunk *next;
         size_t bytes;
-    } *chunks;
+    } * chunks;
 };
 
 CAL_EXPORT struct cal_tracker *cal_tracker_create(void)
@@ -161,7 +161,7 @@ static struct place *find_place(struct cal_tracker *tracker, void *const *frames
         *place = new_place(tracker);
         if (*place == NULL)
             return NULL;
-        memcpy((*place)->frames, frames, sizeof (*place)->frames);
+        memcpy((*place)->frames, frames, sizeof(*place)->frames);
         tracker->places_used++;
     }
     return *place;
@@ -201,7 +201,8 @@ static int add(struct cal_tracker *tracker, uintptr_t address, size_t bytes, voi
     return 0;
 }
 
-CAL_EXPORT int cal_tracker_allocation(struct cal_tracker *tracker, const void *address, size_t bytes)
+CAL_EXPORT int cal_tracker_allocation(struct cal_tracker *tracker, const void *address,
+                                      size_t bytes)
 {
     if (address == NULL)
         return -EINVAL;
@@ -379,8 +380,7 @@ CAL_EXPORT void cal_tracker_profile_free(struct cal_tracker_profile *profile)
 {
     if (profile == NULL)
         return;
-    struct profile *whole =
-        (struct profile *)((char *)profile - offsetof(struct profile, profile));
+    struct profile *whole = (struct profile *)((char *)profile - offsetof(struct profile, profile));
     cal__memory_unmap(whole, whole->mapped);
 }
 
@@ -419,7 +419,8 @@ static int say_frames(void *const *frames, int descriptor)
     return result;
 }
 
-static int say_count(const char *before, size_t blocks, size_t bytes, const char *after, int descriptor)
+static int say_count(const char *before, size_t blocks, size_t bytes, const char *after,
+                     int descriptor)
 {
     struct cal__note note = {.length = 0};
     cal__note_string(&note, before);

@@ -32,14 +32,15 @@ struct cal__walk_entry {
     uint64_t place;
     uintptr_t sp;
     uintptr_t bp;
-    const uintptr_t *ra_at; /* where the return address is; NULL: the caller is found by walking only */
+    const uintptr_t
+        *ra_at; /* where the return address is; NULL: the caller is found by walking only */
     const uintptr_t *bp_at; /* where the caller's frame pointer is; NULL: where this one's is */
     uint32_t frame;
     uint32_t node;
     bool needs;
-    bool uses;     /* its CFA is relative to the frame pointer */
-    bool forgets;  /* the caller's frame pointer has nothing to do with this one */
-    bool last;     /* there is no caller, as long as the return address stays 0 or the row says so */
+    bool uses;    /* its CFA is relative to the frame pointer */
+    bool forgets; /* the caller's frame pointer has nothing to do with this one */
+    bool last;    /* there is no caller, as long as the return address stays 0 or the row says so */
 };
 
 #if defined(__aarch64__)
@@ -51,21 +52,21 @@ struct cal__walk_entry {
 
 /* The frame that this is expanded in. */
 #if defined(__x86_64__)
-#    define HERE(here)                                                                       \
-        do {                                                                                 \
-            uintptr_t pc_, sp_, bp_;                                                         \
-            __asm__ volatile("leaq 0(%%rip), %0\n\tmovq %%rsp, %1\n\tmovq %%rbp, %2"         \
-                             : "=&r"(pc_), "=&r"(sp_), "=&r"(bp_));                          \
-            (here) = (struct state){.place = pc_ | CAL_PLACE_EXACT, .sp = sp_, .bp = bp_};  \
+#    define HERE(here)                                                                     \
+        do {                                                                               \
+            uintptr_t pc_, sp_, bp_;                                                       \
+            __asm__ volatile("leaq 0(%%rip), %0\n\tmovq %%rsp, %1\n\tmovq %%rbp, %2"       \
+                             : "=&r"(pc_), "=&r"(sp_), "=&r"(bp_));                        \
+            (here) = (struct state){.place = pc_ | CAL_PLACE_EXACT, .sp = sp_, .bp = bp_}; \
         } while (0)
 #else
-#    define HERE(here)                                                                              \
-        do {                                                                                        \
-            uintptr_t pc_, sp_, bp_, lr_;                                                           \
-            __asm__ volatile("adr %0, .\n\tmov %1, sp\n\tmov %2, x29\n\tmov %3, x30"                \
-                             : "=&r"(pc_), "=&r"(sp_), "=&r"(bp_), "=&r"(lr_));                     \
-            (here) = (struct state){                                                               \
-                .place = pc_ | CAL_PLACE_EXACT, .sp = sp_, .bp = bp_, .lr = lr_};                   \
+#    define HERE(here)                                                                           \
+        do {                                                                                     \
+            uintptr_t pc_, sp_, bp_, lr_;                                                        \
+            __asm__ volatile("adr %0, .\n\tmov %1, sp\n\tmov %2, x29\n\tmov %3, x30"             \
+                             : "=&r"(pc_), "=&r"(sp_), "=&r"(bp_), "=&r"(lr_));                  \
+            (here) =                                                                             \
+                (struct state){.place = pc_ | CAL_PLACE_EXACT, .sp = sp_, .bp = bp_, .lr = lr_}; \
         } while (0)
 #endif
 
@@ -131,7 +132,8 @@ enum outcome { GOES_ON, LAST, LOST };
 #define FRAME_MAX (UINT64_C(1) << 30)
 
 /* From the frame STATE to its caller; what ENTRY says of it is how. */
-CAL_READS_STACK CAL_INLINE enum outcome step(struct state *state, struct cal__row row, struct cal__walk_entry *entry)
+CAL_READS_STACK CAL_INLINE enum outcome step(struct state *state, struct cal__row row,
+                                             struct cal__walk_entry *entry)
 {
     uintptr_t cfa;
     *entry = (struct cal__walk_entry){

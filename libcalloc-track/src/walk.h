@@ -8,7 +8,7 @@ struct cal__walk_entry;
 
 /* A thread's last stack. All zeros to begin with. */
 struct cal__walk {
-    struct cal__walk_entry *kept; /* the outermost first */
+    struct cal__walk_entry *kept;  /* the outermost first */
     struct cal__walk_entry *fresh; /* of a walk under way, the innermost first */
     uint32_t kept_count;
     uint32_t capacity; /* of each */

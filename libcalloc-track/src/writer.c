@@ -11,9 +11,10 @@
 /* Four bits at a time: the table is small, and files are written seldom. */
 uint32_t cal__crc32(uint32_t crc, const void *bytes, size_t length)
 {
-    static const uint32_t table[16] = {
-        0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
-        0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c};
+    static const uint32_t table[16] = {0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac,
+                                       0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
+                                       0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
+                                       0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c};
     const uint8_t *at = bytes;
     crc = ~crc;
     for (; length > 0; length--, at++) {
@@ -87,8 +88,10 @@ int cal__writer_open(struct cal__writer *writer, const char *path, enum cal__fil
     int result = open_file(writer, path, O_CREAT | O_TRUNC);
     if (result != 0)
         return result;
-    struct cal__file_header header = {
-        .major = CAL_FILE_MAJOR, .minor = CAL_FILE_MINOR, .kind = kind, .header_size = sizeof header};
+    struct cal__file_header header = {.major = CAL_FILE_MAJOR,
+                                      .minor = CAL_FILE_MINOR,
+                                      .kind = kind,
+                                      .header_size = sizeof header};
     memcpy(header.magic, CAL_FILE_MAGIC, sizeof header.magic);
     header.crc = cal__crc32(0, &header, offsetof(struct cal__file_header, crc));
     append(writer, &header, sizeof header);
@@ -108,8 +111,8 @@ int cal__writer_append(struct cal__writer *writer, const char *path)
     return 0;
 }
 
-void cal__writer_begin(struct cal__writer *writer, enum cal__section_type type, uint32_t record_size,
-                       uint64_t first)
+void cal__writer_begin(struct cal__writer *writer, enum cal__section_type type,
+                       uint32_t record_size, uint64_t first)
 {
     writer->section = (struct cal__file_section){
         .mark = CAL_SECTION_MARK, .type = type, .record_size = record_size, .first = first};

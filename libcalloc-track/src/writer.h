@@ -9,7 +9,7 @@ enum { CAL_WRITER_BUFFER = 64 << 10 };
 
 struct cal__writer {
     int file;
-    int error;       /* 0, or the negative errno of what went wrong first; nothing is written then */
+    int error; /* 0, or the negative errno of what went wrong first; nothing is written then */
     uint64_t offset; /* bytes before the buffer */
     size_t used;
     char *buffer;
@@ -29,8 +29,8 @@ int cal__writer_append(struct cal__writer *writer, const char *path);
 
 /* A section is begun, filled and ended; its length and CRC are filled in then. Whoever writes more than
  * CAL_SECTION_MAX into one gets -EFBIG; see cal__writer_record(). */
-void cal__writer_begin(struct cal__writer *writer, enum cal__section_type type, uint32_t record_size,
-                       uint64_t first);
+void cal__writer_begin(struct cal__writer *writer, enum cal__section_type type,
+                       uint32_t record_size, uint64_t first);
 void cal__writer_bytes(struct cal__writer *writer, const void *bytes, size_t length);
 /* A record of the section, which is split when it is full. */
 void cal__writer_record(struct cal__writer *writer, const void *record);

@@ -154,8 +154,10 @@ static void threads_do_not_meet(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_put_is_found), cmocka_unit_test(sizes_change),
-        cmocka_unit_test(watched),              cmocka_unit_test(visits_are_in_order),
+        cmocka_unit_test(what_is_put_is_found),
+        cmocka_unit_test(sizes_change),
+        cmocka_unit_test(watched),
+        cmocka_unit_test(visits_are_in_order),
         cmocka_unit_test(threads_do_not_meet),
     };
     return cmocka_run_group_tests_name("blocks", tests, NULL, NULL);

@@ -30,8 +30,8 @@ static void weights_are_unbiased(void **state)
     const struct {
         uint64_t size;
         uint64_t mean;
-    } cases[] = {{1, 1}, {1, 3}, {16, 8192}, {100, 128}, {4096, 8192}, {8192, 8192}, {50000, 8192},
-                 {1 << 30, 8192}, {16, 1 << 30}};
+    } cases[] = {{1, 1},       {1, 3},        {16, 8192},      {100, 128},   {4096, 8192},
+                 {8192, 8192}, {50000, 8192}, {1 << 30, 8192}, {16, 1 << 30}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         double wanted = -1 / expm1(-(double)cases[i].size / (double)cases[i].mean), sum = 0;
         for (uint64_t j = 0; j < 4096; j++)

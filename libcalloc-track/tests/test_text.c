@@ -16,12 +16,15 @@ static void patterns(void **state)
         const char *name;
         bool fits;
     } cases[] = {
-        {"abc", "xxabcxx", true},  {"abc", "ab", false},       {"^abc", "abcd", true},
-        {"^abc", "xabc", false},   {"abc$", "xabc", true},     {"abc$", "abcx", false},
-        {"^abc$", "abc", true},    {"^abc$", "abcc", false},   {"a*c", "xabbbcx", true},
-        {"a*c", "xcba", false},    {"^a*c$", "abcbc", true},   {"^a*c$", "abcb", false},
-        {"*", "", true},           {"^a**b$", "ab", true},     {"a*b*c", "a1b2c3", true},
-        {"a*b*c", "a1c2b3", false}, {"^*x$", "aaax", true},    {"$", "abc", true},
+        {"abc", "xxabcxx", true},  {"abc", "ab", false},
+        {"^abc", "abcd", true},    {"^abc", "xabc", false},
+        {"abc$", "xabc", true},    {"abc$", "abcx", false},
+        {"^abc$", "abc", true},    {"^abc$", "abcc", false},
+        {"a*c", "xabbbcx", true},  {"a*c", "xcba", false},
+        {"^a*c$", "abcbc", true},  {"^a*c$", "abcb", false},
+        {"*", "", true},           {"^a**b$", "ab", true},
+        {"a*b*c", "a1b2c3", true}, {"a*b*c", "a1c2b3", false},
+        {"^*x$", "aaax", true},    {"$", "abc", true},
         {"a$b", "a$b", true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
@@ -87,8 +90,14 @@ static void sections(void **state)
     assert_int_equal(cal__writer_open(&writer, path, CAL_FILE_PROFILE), 0);
     static char bytes[CAL_WRITER_BUFFER * 2];
     memset(bytes, 7, sizeof bytes);
-    const size_t lengths[] = {CAL_WRITER_BUFFER - 32 - 48 - 48,     0, 1, 48, CAL_WRITER_BUFFER - 2 * 48 + 20,
-                              CAL_WRITER_BUFFER - 48 - 68,          CAL_WRITER_BUFFER * 2, 30};
+    const size_t lengths[] = {CAL_WRITER_BUFFER - 32 - 48 - 48,
+                              0,
+                              1,
+                              48,
+                              CAL_WRITER_BUFFER - 2 * 48 + 20,
+                              CAL_WRITER_BUFFER - 48 - 68,
+                              CAL_WRITER_BUFFER * 2,
+                              30};
     const size_t count = sizeof lengths / sizeof lengths[0];
     for (size_t i = 0; i < count; i++) {
         cal__writer_begin(&writer, CAL_SECTION_STRINGS, 0, i);
@@ -98,7 +107,8 @@ static void sections(void **state)
     assert_int_equal(cal__writer_close(&writer, false), 0);
     assert_int_equal(cal__writer_append(&writer, path), 0);
     assert_int_equal(cal__writer_close(&writer, true), 0);
-    assert_int_equal(lseek(file, sizeof(struct cal__file_header), SEEK_SET), sizeof(struct cal__file_header));
+    assert_int_equal(lseek(file, sizeof(struct cal__file_header), SEEK_SET),
+                     sizeof(struct cal__file_header));
     static char content[CAL_WRITER_BUFFER * 2];
     for (size_t i = 0; i <= count; i++) {
         struct cal__file_section section;
@@ -134,7 +144,7 @@ static void errors_of_writing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(patterns), cmocka_unit_test(settings), cmocka_unit_test(paths),
+        cmocka_unit_test(patterns), cmocka_unit_test(settings),          cmocka_unit_test(paths),
         cmocka_unit_test(sections), cmocka_unit_test(errors_of_writing),
     };
     return cmocka_run_group_tests_name("text", tests, NULL, NULL);

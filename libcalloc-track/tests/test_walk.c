@@ -219,10 +219,8 @@ static int start(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(frames_of_all_sizes),
-        cmocka_unit_test(ways_to_the_same_place),
-        cmocka_unit_test(sizes_that_add_up),
-        cmocka_unit_test(through_a_library),
+        cmocka_unit_test(frames_of_all_sizes), cmocka_unit_test(ways_to_the_same_place),
+        cmocka_unit_test(sizes_that_add_up),   cmocka_unit_test(through_a_library),
         cmocka_unit_test(in_threads),
     };
     return cmocka_run_group_tests_name("walk", tests, start, NULL);

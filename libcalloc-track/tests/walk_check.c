@@ -15,7 +15,6 @@
 #include "rows.h"
 #include "walk.h"
 
-
 enum { DEPTH = 512 };
 
 struct stack {
@@ -50,7 +49,8 @@ static void drop_inner(struct stack *stack)
             break;
         from = i + 1;
     }
-    memmove(stack->addresses, stack->addresses + from, (stack->count - from) * sizeof stack->addresses[0]);
+    memmove(stack->addresses, stack->addresses + from,
+            (stack->count - from) * sizeof stack->addresses[0]);
     stack->count -= from;
 }
 
@@ -68,7 +68,8 @@ static bool alike(const struct stack *ours, const struct stack *theirs)
     /* libgcc calls an address its end that ours leaves out, and the other way round: one frame more. */
     size_t count = ours->count < theirs->count ? ours->count : theirs->count;
     size_t more = ours->count + theirs->count - 2 * count;
-    return more <= 1 && memcmp(ours->addresses, theirs->addresses, count * sizeof ours->addresses[0]) == 0;
+    return more <= 1 &&
+           memcmp(ours->addresses, theirs->addresses, count * sizeof ours->addresses[0]) == 0;
 }
 
 static void check(uint32_t node)
@@ -117,8 +118,9 @@ static void say_stack(int file, const char *name, const struct stack *stack)
         if (number != CAL_MODULE_NONE)
             cal__note_string(&note, cal__module(number)->path);
         cal__note_string(&note, " ");
-        cal__note_hexadecimal(&note, stack->addresses[i] -
-                                         (number != CAL_MODULE_NONE ? cal__module(number)->bias : 0));
+        cal__note_hexadecimal(&note,
+                              stack->addresses[i] -
+                                  (number != CAL_MODULE_NONE ? cal__module(number)->bias : 0));
         cal__note_write(&note, file);
     }
 }

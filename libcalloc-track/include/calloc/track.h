@@ -39,15 +39,17 @@ int cal_track_dump(const char *path, bool leaks);
 
 /* What leaked. */
 struct cal_track_leaks {
-    size_t size;           /* in: sizeof(struct cal_track_leaks) of the caller */
-    size_t blocks;         /* live blocks that nothing points to */
-    size_t bytes;          /* their bytes, as asked for */
-    size_t direct_blocks;  /* of these, the ones that no leaked block points to, and one of each cycle */
+    size_t size;   /* in: sizeof(struct cal_track_leaks) of the caller */
+    size_t blocks; /* live blocks that nothing points to */
+    size_t bytes;  /* their bytes, as asked for */
+    size_t
+        direct_blocks; /* of these, the ones that no leaked block points to, and one of each cycle */
     size_t direct_bytes;
     size_t suppressed_blocks; /* of those that leaked, not in `blocks` */
-    size_t live_blocks;    /* all live blocks that were recorded */
+    size_t live_blocks;       /* all live blocks that were recorded */
     size_t live_bytes;
-    bool incomplete;       /* some threads could not be stopped: what only they point to is counted as leaked */
+    bool
+        incomplete; /* some threads could not be stopped: what only they point to is counted as leaked */
 };
 
 /* Looks for leaks now, see cal_track_dump(). 0; -EINVAL: `size` is not one of any version; -ENOMEM; -ECANCELED as
@@ -56,15 +58,15 @@ int cal_track_leaks(struct cal_track_leaks *leaks);
 
 /* Sums of the process. */
 struct cal_track_totals {
-    size_t size;            /* in: sizeof(struct cal_track_totals) of the caller */
-    uint64_t allocations;   /* recorded until now */
+    size_t size;          /* in: sizeof(struct cal_track_totals) of the caller */
+    uint64_t allocations; /* recorded until now */
     uint64_t allocated_bytes;
     uint64_t frees;
     uint64_t freed_bytes;
-    uint64_t peak_bytes;    /* the most that were live at a time */
-    uint64_t stacks;        /* different ones that allocated */
-    uint64_t lost;          /* allocations for which the library had no memory */
-    uint64_t own_bytes;     /* mapped by the library for its own use */
+    uint64_t peak_bytes; /* the most that were live at a time */
+    uint64_t stacks;     /* different ones that allocated */
+    uint64_t lost;       /* allocations for which the library had no memory */
+    uint64_t own_bytes;  /* mapped by the library for its own use */
 };
 
 /* Exact when no other thread allocates. 0; -EINVAL as cal_track_leaks(); -ECANCELED as cal_track_start(). */
@@ -118,7 +120,8 @@ int cal_tracker_deallocation(struct cal_tracker *tracker, const void *address);
 
 /* The blocks that are there, in the order of their addresses: as many as `count`, copied to `blocks`, which may be
  * NULL if that is 0. Returns how many there are. */
-size_t cal_tracker_leaks(struct cal_tracker *tracker, struct cal_tracker_block *blocks, size_t count);
+size_t cal_tracker_leaks(struct cal_tracker *tracker, struct cal_tracker_block *blocks,
+                         size_t count);
 
 /* What was told of until now. To be given back with cal_tracker_profile_free(); NULL and ENOMEM. */
 struct cal_tracker_profile *cal_tracker_profile(struct cal_tracker *tracker);
