@@ -252,7 +252,7 @@ CAL_INLINE void put(struct out *out, uint64_t value)
 
 CAL_INLINE void put_signed(struct out *out, int64_t value)
 {
-    put(out, (uint64_t)value << 1 ^ (uint64_t)(value >> 63));
+    put(out, (uint64_t)value << 1 ^ (value < 0 ? UINT64_MAX : 0));
 }
 
 CAL_INLINE void put_address(struct out *out, struct cal__buffer *buffer, const void *block)

@@ -520,7 +520,9 @@ void cal__session_complete(void)
         on_exit(remember_status, NULL);
     if (settings->fatal != 0) {
         catch_fatal_signals();
-        at_quick_exit(end_quickly);
+        /* Without it there is no profile where quick_exit() is called, as is said where none can be written. */
+        if (at_quick_exit(end_quickly) != 0)
+            say_written("quick_exit", NULL, -ENOMEM);
     }
     if (settings->signal != 0)
         listen_to_signal();

@@ -20,6 +20,8 @@
 extern "C" {
 #endif
 
+struct cal_hooks;
+
 /* Starts recording, or goes on with it. What was allocated before is not known. 0; -ECANCELED: the library is
  * switched off in this process (track.enable=0); or a negative errno of the core's registration. */
 int cal_track_start(void);
@@ -133,6 +135,9 @@ int cal_tracker_report(struct cal_tracker *tracker, int descriptor);
 
 /* "1.0.0", of the library that is loaded. Static. */
 const char *cal_track_version(void);
+
+/* The hook table, which the core registers by itself. */
+extern const struct cal_hooks cal_addon_track;
 
 #ifdef __cplusplus
 }
