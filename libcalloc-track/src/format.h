@@ -94,7 +94,8 @@ enum cal__dump_reason {
 #define CAL_PROCESS_SAMPLED \
     UINT32_C(1) /* counters are estimates: about one of sample_bytes bytes was seen */
 #define CAL_PROCESS_LATE   UINT32_C(2) /* recording began in a process that had allocated before */
-#define CAL_PROCESS_FORKED UINT32_C(4) /* the counters of its parent at the fork are in them */
+#define CAL_PROCESS_FORKED UINT32_C(4) /* the counters of its parent at the fork are in them; what other threads were
+                                           * counting at that moment may be in some sums only */
 #define CAL_PROCESS_PAUSED UINT32_C(8) /* recording was off for a while, or is */
 
 struct cal__file_process {

@@ -20,6 +20,24 @@ void cal__memory_limit(size_t bytes)
     most = bytes;
 }
 
+static _Atomic unsigned exceeding;
+
+void cal__memory_exceed(void)
+{
+    atomic_fetch_add_explicit(&exceeding, 1, memory_order_relaxed);
+}
+
+void cal__memory_comply(void)
+{
+    atomic_fetch_sub_explicit(&exceeding, 1, memory_order_relaxed);
+}
+
+static bool is_too_much(size_t before, size_t length)
+{
+    return (before > most || length > most - before) &&
+           atomic_load_explicit(&exceeding, memory_order_relaxed) == 0;
+}
+
 size_t cal__memory_mapped(void)
 {
     return atomic_load_explicit(&mapped, memory_order_relaxed);
@@ -35,9 +53,7 @@ void *cal__memory_map(size_t length)
     length = round_up(length);
     size_t before = atomic_fetch_add_explicit(&mapped, length, memory_order_relaxed);
     int saved = errno;
-    void *address =
-        before > most || length > most - before
-            ? MAP_FAILED
+    void *address = is_too_much(before, length) ? MAP_FAILED
             : mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     errno = saved;
     if (address != MAP_FAILED)

@@ -45,6 +45,7 @@ static bool enter(void)
     struct cal__thread *thread = cal__thread_self();
     if (thread == NULL)
         thread = cal__thread_begin();
+    cal__memory_exceed();
     if (thread == NULL)
         return false;
     bool before = thread->busy;
@@ -54,6 +55,7 @@ static bool enter(void)
 
 static void leave(bool before)
 {
+    cal__memory_comply();
     struct cal__thread *thread = cal__thread_self();
     if (thread != NULL)
         thread->busy = before;

@@ -434,6 +434,13 @@ APART static void dumps(const char *path)
     printf("%llu\n", (unsigned long long)sum);
 }
 
+APART static void many(void)
+{
+    for (int i = 0; i < 60000; i++)
+        *(volatile char *)take(100) = 1;
+    STAY();
+}
+
 APART static void allocate_small(long count)
 {
     for (long i = 0; i < count; i++)
@@ -592,6 +599,8 @@ int main(int count, char **arguments)
         resize();
     else if (strcmp(name, "threads") == 0)
         threads();
+    else if (strcmp(name, "many") == 0)
+        many();
     else if (strcmp(name, "dumps") == 0 && count > 2)
         dumps(arguments[2]);
     else if (strcmp(name, "sampled") == 0 && count > 2) {

@@ -292,6 +292,18 @@ def statuses(folder):
     run(folder, "leaks", options=f"track.exitcode=23,track.suppressions={path}", status=23)
 
 
+def limited(folder):
+    """What has no memory to be recorded in is counted, and the rest is told."""
+    path = folder / "limited"
+    environment = dict(os.environ, LD_PRELOAD=f"{CORE} {TRACK}",
+                       CALLOC_OPTIONS=f"track.quiet=1,track.path={path},track.memory=2M")
+    done = subprocess.run([CASES, "many"], env=environment, check=False)
+    profile = Profile(path)
+    expect("status", done.returncode, 0)
+    expect("lost some, not all", 0 < profile.process[0].lost < 60000, True)
+    expect("the others and these", profile.process[0].lost + profile.total("many", "allocations"), 60000)
+
+
 def trace(folder):
     for case, size, count in (("threads", 49, 1000), ("resize", 100, 1), ("temporaries", 16, 1000),
                               ("plugins", 1315, 3)):
@@ -325,7 +337,7 @@ def main():
     names = sys.argv[8:] or ["leaks", "indirect", "cycle", "thread_locals", "on_stack", "inside",
                              "recursion", "long_jumps", "coroutines", "signals", "plugins", "exceptions",
                              "temporaries", "peak", "resize", "threads", "dumps", "sampled", "switched",
-                             "interface", "children", "exits", "statuses", "trace"]
+                             "interface", "children", "exits", "statuses", "limited", "trace"]
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
             before = wrong
