@@ -245,7 +245,7 @@ struct cal__file_leak {
 
 struct cal__file_leak_facts {
     uint32_t flags;
-    uint32_t threads;        /* that were stopped */
+    uint32_t threads;        /* that were stopped, or waited */
     uint32_t threads_missed; /* that could not be */
     uint32_t reserved;
     uint64_t scanned_bytes;

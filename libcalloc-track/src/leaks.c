@@ -232,6 +232,8 @@ static void add_thread(struct scan *scan, uintptr_t low, uintptr_t pointer)
     if (on_own && pointer + DESCRIPTOR < end)
         end = pointer + DESCRIPTOR;
     add_root(scan, low, end);
+    if (pointer == 0)
+        return;
     for (size_t i = 0; i < scan->local_count; i++) {
         /* Of the calling thread; those at other distances are the dynamic ones. */
         intptr_t at = (intptr_t)scan->local[i].start;
@@ -309,7 +311,7 @@ static CAL_NOINLINE int find_unreached(struct scan *scan, struct cal__leaks *lea
     dl_iterate_phdr(add_module, scan);
     if (!cal__stop_threads(&stop))
         return -ENOMEM;
-    leaks->facts.threads = stop.count;
+    leaks->facts.threads = stop.count + stop.waiting_count;
     leaks->facts.threads_missed = stop.missed;
     int result = -ENOMEM;
     cal__blocks_each(add_item, scan);
@@ -320,6 +322,8 @@ static CAL_NOINLINE int find_unreached(struct scan *scan, struct cal__leaks *lea
         add_thread(scan, low, cal__stop_thread_pointer());
         for (uint32_t i = 0; i < stop.count; i++)
             add_thread(scan, stop.threads[i].low, stop.threads[i].pointer);
+        for (uint32_t i = 0; i < stop.waiting_count; i++)
+            add_thread(scan, stop.waiting[i], 0);
         add_main_stack(scan, low);
         mark(scan);
         cal__maps_free(&scan->maps);

@@ -8,6 +8,8 @@
 #include <linux/futex.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -17,7 +19,7 @@
 #include "memory.h"
 #include "mutex.h"
 
-enum { SECONDS = 2, RESUME_SECONDS = 60 };
+enum { SECONDS = 2, RESUME_SECONDS = 60, THREADS_MAX = 32768 };
 
 static struct cal__mutex lock;
 static struct cal__stopped *_Atomic places;
@@ -70,9 +72,9 @@ static void handler(int number, siginfo_t *information, void *context)
     errno = saved;
 }
 
-/* Sends the signal to each thread that has not got it; how many are new. KNOWN has room for MOST. */
+/* Threads that were asked to stand still, or need not be. */
 struct asked {
-    int *tids;
+    int *tids; /* negative: it was not sent the signal */
     uint32_t count;
     uint32_t most;
 };
@@ -80,7 +82,7 @@ struct asked {
 static bool is_asked(const struct asked *asked, int tid)
 {
     for (uint32_t i = 0; i < asked->count; i++)
-        if (asked->tids[i] == tid)
+        if (asked->tids[i] == tid || asked->tids[i] == -tid)
             return true;
     return false;
 }
@@ -101,8 +103,62 @@ struct entry {
     char name[];
 };
 
+/* The whole of a small file of a thread; the length. */
+static size_t read_of_thread(int tid, const char *name, char *bytes, size_t size)
+{
+    char path[64];
+    size_t length = 0;
+    long part;
+    snprintf(path, sizeof path, "/proc/self/task/%d/%s", tid, name);
+    int file = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return 0;
+    while (length < size - 1 &&
+           (part = syscall(SYS_read, file, bytes + length, size - 1 - length)) > 0)
+        length += (size_t)part;
+    syscall(SYS_close, file);
+    bytes[length] = '\0';
+    return length;
+}
+
+static bool blocks_signal(int tid, int number)
+{
+    char status[4096];
+    const char *at;
+    if (read_of_thread(tid, "status", status, sizeof status) == 0 ||
+        (at = strstr(status, "SigBlk:")) == NULL)
+        return false;
+    return (strtoull(at + 7, NULL, 16) >> (number - 1) & 1) != 0;
+}
+
+/* The stack pointer of a thread that waits in a system call, of which the kernel tells; 0: it does not wait. */
+static uintptr_t waits_at(int tid)
+{
+    char text[512];
+    if (read_of_thread(tid, "syscall", text, sizeof text) == 0)
+        return 0;
+    /* The number, six arguments, the stack pointer and the place in the code; or "running". */
+    const char *at = text;
+    for (int i = 0; i < 7 && at != NULL; i++) {
+        at = strchr(at, ' ');
+        at = at == NULL ? NULL : at + 1;
+    }
+    return at == NULL ? 0 : (uintptr_t)strtoull(at, NULL, 16);
+}
+
+/* One that cannot be asked, since it blocks the signal: most of these only wait for others. What is on its stack is
+ * known then. It does not stand still, but a thread that begins to run now has no block that it has not from there. */
+static void take_waiting(struct cal__stop *stop, int tid)
+{
+    uintptr_t low = waits_at(tid);
+    if (low != 0 && stop->waiting_count < THREADS_MAX)
+        stop->waiting[stop->waiting_count++] = low;
+    else
+        stop->missed++;
+}
+
 /* Asks all threads that were not asked; how many these were, or -1. */
-static int ask(struct asked *asked, int number)
+static int ask(struct asked *asked, struct cal__stop *stop, int number)
 {
     int file =
         (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -119,12 +175,27 @@ static int ask(struct asked *asked, int number)
             if (tid == 0 || tid == self || asked->count == asked->most || is_asked(asked, tid))
                 continue;
             asked->tids[asked->count++] = tid;
-            if (syscall(SYS_tgkill, process, tid, number) == 0)
-                fresh++;
+            bool sent = !blocks_signal(tid, number) &&
+                        syscall(SYS_tgkill, process, tid, number) == 0;
+            if (!sent && blocks_signal(tid, number))
+                take_waiting(stop, tid);
+            if (!sent)
+                asked->tids[asked->count - 1] = -tid;
+            fresh += sent;
         }
     }
     syscall(SYS_close, file);
     return fresh;
+}
+
+/* Threads that were sent the signal and are there. */
+static uint32_t still_there(const struct asked *asked)
+{
+    int process = (int)syscall(SYS_getpid);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < asked->count; i++)
+        count += asked->tids[i] > 0 && syscall(SYS_tgkill, process, asked->tids[i], 0) == 0;
+    return count;
 }
 
 static int unused_signal(void)
@@ -138,15 +209,14 @@ static int unused_signal(void)
     return 0;
 }
 
-enum { THREADS_MAX = 32768 };
-
 static struct sigaction before;
 static int used_signal;
 
 bool cal__stop_threads(struct cal__stop *stop)
 {
-    size_t bytes = THREADS_MAX * sizeof(struct cal__stopped),
-           list_bytes = THREADS_MAX * sizeof(int);
+    /* Addresses of those that wait come behind the list of the others. */
+    size_t bytes = THREADS_MAX * (sizeof(struct cal__stopped) + sizeof(uintptr_t));
+    size_t list_bytes = THREADS_MAX * sizeof(int);
     *stop = (struct cal__stop){.threads = cal__memory_map(bytes), .mapped = bytes};
     struct asked asked = {.tids = cal__memory_map(list_bytes), .most = THREADS_MAX};
     if (stop->threads == NULL || asked.tids == NULL) {
@@ -154,6 +224,7 @@ bool cal__stop_threads(struct cal__stop *stop)
         cal__memory_unmap(asked.tids, list_bytes);
         return false;
     }
+    stop->waiting = (uintptr_t *)(stop->threads + THREADS_MAX);
     cal__mutex_acquire(&lock);
     atomic_store_explicit(&places, stop->threads, memory_order_release);
     places_count = THREADS_MAX;
@@ -164,31 +235,29 @@ bool cal__stop_threads(struct cal__stop *stop)
     struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_RESTART};
     sigfillset(&action.sa_mask);
     used_signal = unused_signal();
-    uint32_t sent = 0;
+    uint32_t sent = 0, now = 0;
     uint64_t end = cal__clock_now(CLOCK_MONOTONIC) + SECONDS * UINT64_C(1000000000);
     int fresh = used_signal != 0 && sigaction(used_signal, &action, &before) == 0
-                    ? ask(&asked, used_signal)
+                    ? ask(&asked, stop, used_signal)
                     : -1;
+    if (fresh < 0)
+        stop->missed++;
     /* Until all stand still and there are no others, which those had begun. */
     while (fresh > 0) {
-        uint32_t now;
         sent += (uint32_t)fresh;
         while ((now = atomic_load_explicit(&standing, memory_order_acquire)) < sent &&
-               cal__clock_now(CLOCK_MONOTONIC) < end)
+               cal__clock_now(CLOCK_MONOTONIC) < end) {
             wait_on(&standing, now, 0, 10000000);
-        fresh = ask(&asked, used_signal);
+            /* Some may end instead. */
+            uint32_t there = still_there(&asked);
+            sent = there < sent ? there : sent;
+        }
+        fresh = ask(&asked, stop, used_signal);
     }
-    stop->count = atomic_load_explicit(&standing, memory_order_acquire);
-    if (stop->count > THREADS_MAX)
-        stop->count = THREADS_MAX;
-    /* Threads that have ended since were asked, too; one that ended is not missed. */
-    int process = (int)syscall(SYS_getpid);
-    uint32_t there = 0;
-    for (uint32_t i = 0; i < asked.count; i++)
-        there += syscall(SYS_tgkill, process, asked.tids[i], 0) == 0;
-    stop->missed = there > stop->count ? there - stop->count : 0;
-    if (fresh < 0 && stop->missed == 0 && used_signal == 0)
-        stop->missed = 1;
+    now = atomic_load_explicit(&standing, memory_order_acquire);
+    stop->count = now < THREADS_MAX ? now : THREADS_MAX;
+    if (now < sent)
+        stop->missed += sent - now;
     cal__memory_unmap(asked.tids, list_bytes);
     return true;
 }
