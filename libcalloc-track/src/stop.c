@@ -77,6 +77,7 @@ struct asked {
     int *tids; /* negative: it was not sent the signal */
     uint32_t count;
     uint32_t most;
+    uint32_t running; /* that can be neither asked nor left as they are, in the last round */
 };
 
 static bool is_asked(const struct asked *asked, int tid)
@@ -147,14 +148,14 @@ static uintptr_t waits_at(int tid)
 }
 
 /* One that cannot be asked, since it blocks the signal: most of these only wait for others. What is on its stack is
- * known then. It does not stand still, but a thread that begins to run now has no block that it has not from there. */
-static void take_waiting(struct cal__stop *stop, int tid)
+ * known then. It does not stand still, but a thread that begins to run now has no block that it has not from there. False:
+ * it runs, and may block it for a short while only, as a thread does that begins. */
+static bool take_waiting(struct cal__stop *stop, int tid)
 {
     uintptr_t low = waits_at(tid);
     if (low != 0 && stop->waiting_count < THREADS_MAX)
         stop->waiting[stop->waiting_count++] = low;
-    else
-        stop->missed++;
+    return low != 0;
 }
 
 /* Asks all threads that were not asked; how many these were, or -1. */
@@ -164,6 +165,7 @@ static int ask(struct asked *asked, struct cal__stop *stop, int number)
         (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (file < 0)
         return -1;
+    asked->running = 0;
     int self = (int)syscall(SYS_gettid), process = (int)syscall(SYS_getpid), fresh = 0;
     char bytes[4096] __attribute__((aligned(8)));
     long length;
@@ -174,14 +176,15 @@ static int ask(struct asked *asked, struct cal__stop *stop, int number)
             at += entry->length;
             if (tid == 0 || tid == self || asked->count == asked->most || is_asked(asked, tid))
                 continue;
-            asked->tids[asked->count++] = tid;
-            bool sent = !blocks_signal(tid, number) &&
-                        syscall(SYS_tgkill, process, tid, number) == 0;
-            if (!sent && blocks_signal(tid, number))
-                take_waiting(stop, tid);
-            if (!sent)
-                asked->tids[asked->count - 1] = -tid;
-            fresh += sent;
+            if (blocks_signal(tid, number)) {
+                if (take_waiting(stop, tid))
+                    asked->tids[asked->count++] = -tid;
+                else
+                    asked->running++;
+            } else if (syscall(SYS_tgkill, process, tid, number) == 0) {
+                asked->tids[asked->count++] = tid;
+                fresh++;
+            }
         }
     }
     syscall(SYS_close, file);
@@ -243,8 +246,10 @@ bool cal__stop_threads(struct cal__stop *stop)
     if (fresh < 0)
         stop->missed++;
     /* Until all stand still and there are no others, which those had begun. */
-    while (fresh > 0) {
+    while (fresh > 0 || (fresh == 0 && asked.running != 0 && cal__clock_now(CLOCK_MONOTONIC) < end)) {
         sent += (uint32_t)fresh;
+        if (asked.running != 0)
+            wait_on(&gone_on, 0, 0, 1000000);
         while ((now = atomic_load_explicit(&standing, memory_order_acquire)) < sent &&
                cal__clock_now(CLOCK_MONOTONIC) < end) {
             wait_on(&standing, now, 0, 10000000);
@@ -256,8 +261,7 @@ bool cal__stop_threads(struct cal__stop *stop)
     }
     now = atomic_load_explicit(&standing, memory_order_acquire);
     stop->count = now < THREADS_MAX ? now : THREADS_MAX;
-    if (now < sent)
-        stop->missed += sent - now;
+    stop->missed += asked.running + (now < sent ? sent - now : 0);
     cal__memory_unmap(asked.tids, list_bytes);
     return true;
 }
