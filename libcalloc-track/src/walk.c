@@ -218,6 +218,8 @@ static CAL_COLD bool grow(struct cal__walk *walk)
     walk->kept = kept;
     walk->fresh = fresh;
     walk->capacity = capacity;
+    if (walk->found == NULL)
+        walk->found = cal__memory_map(CAL_WALK_FOUND * sizeof *walk->found);
     return true;
 }
 
@@ -226,6 +228,7 @@ void cal__walk_end(struct cal__walk *walk)
     size_t bytes = walk->capacity * sizeof *walk->kept;
     cal__memory_unmap(walk->kept, bytes);
     cal__memory_unmap(walk->fresh, bytes);
+    cal__memory_unmap(walk->found, CAL_WALK_FOUND * sizeof *walk->found);
     *walk = (struct cal__walk){.limit = walk->limit};
 }
 
@@ -275,6 +278,22 @@ CAL_READS_STACK static bool take_over(struct progress *progress, uint32_t first,
     return true;
 }
 
+CAL_INLINE uint32_t find_node(const struct cal__walk *walk, uint32_t parent, uint32_t frame)
+{
+    uint64_t node = (uint64_t)parent << 32 | frame;
+    if (CAL_UNLIKELY(walk->found == NULL))
+        return cal__nodes_find(parent, frame);
+    struct cal__walk_found *found =
+        &walk->found[node * UINT64_C(0x9e3779b97f4a7c15) >> 52 & (CAL_WALK_FOUND - 1)];
+    if (CAL_LIKELY(found->node == node && node != 0))
+        return (uint32_t)found->number;
+    uint32_t number = cal__nodes_find(parent, frame);
+    /* The parent in its place, for want of memory, is not for ever. */
+    if (number != parent)
+        *found = (struct cal__walk_found){.node = node, .number = number};
+    return number;
+}
+
 /* The frames that were found are put before those that are still there, KEPT of them. */
 CAL_READS_STACK static uint32_t assemble(struct progress *progress, uint32_t kept, uint32_t node)
 {
@@ -292,7 +311,7 @@ CAL_READS_STACK static uint32_t assemble(struct progress *progress, uint32_t kep
         needs = entry->uses || (needs && entry->bp_at == NULL && !entry->forgets);
         entry->needs = needs;
         if (entry->frame != 0 && entry->frame != CAL_FILE_NONE)
-            node = cal__nodes_find(node, entry->frame);
+            node = find_node(walk, node, entry->frame);
         entry->node = node;
     }
     walk->kept_count = kept;

@@ -6,10 +6,19 @@
 
 struct cal__walk_entry;
 
+/* Nodes that were found, by hash: looking them up in the table of all is a miss of the cache or two each. */
+enum { CAL_WALK_FOUND = 4096 };
+
+struct cal__walk_found {
+    uint64_t node; /* parent << 32 | frame */
+    uint64_t number;
+};
+
 /* A thread's last stack. All zeros to begin with. */
 struct cal__walk {
     struct cal__walk_entry *kept;  /* the outermost first */
     struct cal__walk_entry *fresh; /* of a walk under way, the innermost first */
+    struct cal__walk_found *found; /* NULL: no memory */
     uint32_t kept_count;
     uint32_t capacity; /* of each */
     uint32_t limit;    /* frames that are walked at most; the outer ones are left out then */

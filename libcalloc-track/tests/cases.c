@@ -172,6 +172,33 @@ APART static void on_stack(void)
     exit(mine == NULL);
 }
 
+/* A thread that blocks all signals, and waits. */
+APART static void *hold_blocked(void *argument)
+{
+    sigset_t all, one;
+    void *volatile block = take(710);
+    int number;
+    sigfillset(&all);
+    sigemptyset(&one);
+    sigaddset(&one, SIGUSR2);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    pthread_barrier_wait(&barrier);
+    for (;;)
+        sigwait(&one, &number);
+    free(block);
+    return argument;
+}
+
+APART static void blocked(void)
+{
+    pthread_t thread;
+    pthread_barrier_init(&barrier, NULL, 2);
+    pthread_create(&thread, NULL, hold_blocked, NULL);
+    pthread_barrier_wait(&barrier);
+    usleep(20000);
+    exit(0);
+}
+
 APART static void hold_inside(void)
 {
     kept[0] = (char *)take(809) + 400;
@@ -579,6 +606,8 @@ int main(int count, char **arguments)
         thread_locals();
     else if (strcmp(name, "on_stack") == 0)
         on_stack();
+    else if (strcmp(name, "blocked") == 0)
+        blocked();
     else if (strcmp(name, "inside") == 0)
         hold_inside();
     else if (strcmp(name, "recursion") == 0)

@@ -119,6 +119,13 @@ def on_stack(folder):
     expect("threads stopped", profile.leak_facts[0].threads, 1)
 
 
+def blocked(folder):
+    profile, _ = run(folder, "blocked")
+    expect("on the stack of a thread that blocks signals", profile.leaked("hold_blocked", NOT_FREED),
+           (1, 710))
+    expect("not missed", (profile.leak_facts[0].threads, profile.leak_facts[0].threads_missed), (1, 0))
+
+
 def inside(folder):
     profile, _ = run(folder, "inside")
     expect("pointed into", profile.leaked("hold_inside", NOT_FREED), (1, 809))
@@ -334,7 +341,7 @@ def trace(folder):
 
 
 def main():
-    names = sys.argv[8:] or ["leaks", "indirect", "cycle", "thread_locals", "on_stack", "inside",
+    names = sys.argv[8:] or ["leaks", "indirect", "cycle", "thread_locals", "on_stack", "blocked", "inside",
                              "recursion", "long_jumps", "coroutines", "signals", "plugins", "exceptions",
                              "temporaries", "peak", "resize", "threads", "dumps", "sampled", "switched",
                              "interface", "children", "exits", "statuses", "limited", "trace"]
