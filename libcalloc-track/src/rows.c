@@ -3,6 +3,8 @@
  * for who still does. */
 #include "rows.h"
 
+#include <sys/auxv.h>
+
 #include "cfi.h"
 #include "memory.h"
 #include "modules.h"
@@ -156,6 +158,19 @@ static void keep(struct cal__row row)
                         both.words[1]);
 }
 
+static uintptr_t loader(void)
+{
+    static _Atomic uintptr_t known;
+    uintptr_t start = atomic_load_explicit(&known, memory_order_relaxed);
+    if (start == 0) {
+        start = getauxval(AT_BASE);
+        /* Of a program without one. */
+        start = start != 0 ? start : UINTPTR_MAX;
+        atomic_store_explicit(&known, start, memory_order_relaxed);
+    }
+    return start;
+}
+
 CAL_COLD struct cal__row cal__rows_make(uint64_t place)
 {
     bool exact = (place & CAL_PLACE_EXACT) != 0;
@@ -165,7 +180,9 @@ CAL_COLD struct cal__row cal__rows_make(uint64_t place)
     struct cal__rule rule = {.kind = CAL_RULE_NONE};
     if (module != NULL && module->unwind != NULL)
         rule = cal__cfi_find(address, exact, module->unwind);
-    /* A function without an entry in a module that has others: nobody but libgcc may know more of it. */
+    /* Where the loader starts the process, it has no entry for what nobody called. */
+    if (rule.kind == CAL_RULE_NONE && module != NULL && module->start == loader())
+        rule.kind = CAL_RULE_END;
     struct cal__row row = compress(&rule, place), known;
     cal__mutex_acquire(&lock);
     bool found = look_up(place, &known);

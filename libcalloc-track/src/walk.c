@@ -128,12 +128,33 @@ CAL_READS_STACK static CAL_COLD void step_out_of_signal(const struct state *from
 
 enum outcome { GOES_ON, LAST, LOST };
 
+/* Code that was made at run time, or that nobody wrote call frame information for, mostly keeps a frame pointer. It is
+ * believed where it points into the thread's own stack, not far up. */
+enum { UNKNOWN_FRAME_MAX = 64 << 10 };
+
+static bool has_frame_pointer(const struct state *state, uintptr_t stack_end)
+{
+    return state->sp < stack_end && state->bp >= state->sp &&
+           state->bp - state->sp <= UNKNOWN_FRAME_MAX && state->bp % 8 == 0 &&
+           state->bp < stack_end - 2 * sizeof(uintptr_t);
+}
+
+/* The main thread's stack ends at its start; in others the thread pointer lies behind it. */
+static CAL_COLD uintptr_t find_stack_end(const struct state *state)
+{
+    extern void *__libc_stack_end;
+    uintptr_t main_end = (uintptr_t)__libc_stack_end, end = (uintptr_t)__builtin_thread_pointer();
+    if (state->sp < main_end && (end < state->sp || end > main_end))
+        end = main_end;
+    return end;
+}
+
 /* A CFA that cannot be: frames are not that large. */
 #define FRAME_MAX (UINT64_C(1) << 30)
 
 /* From the frame STATE to its caller; what ENTRY says of it is how. */
 CAL_READS_STACK CAL_INLINE enum outcome step(struct state *state, struct cal__row row,
-                                             struct cal__walk_entry *entry)
+                                             uintptr_t stack_end, struct cal__walk_entry *entry)
 {
     uintptr_t cfa;
     *entry = (struct cal__walk_entry){
@@ -146,7 +167,7 @@ CAL_READS_STACK CAL_INLINE enum outcome step(struct state *state, struct cal__ro
     } else {
         struct state next = *state;
         entry->uses = row.kind != CAL_ROW_SIGNAL;
-        entry->forgets = row.kind != CAL_ROW_END && row.kind != CAL_ROW_UNKNOWN;
+        entry->forgets = row.kind != CAL_ROW_END;
         switch (row.kind) {
         case CAL_ROW_BP_AT:
             next.sp = *(const uintptr_t *)(state->bp + (uintptr_t)((intptr_t)row.offset * 8));
@@ -165,8 +186,13 @@ CAL_READS_STACK CAL_INLINE enum outcome step(struct state *state, struct cal__ro
             entry->last = true;
             return LAST;
         default:
-            entry->uses = false;
-            return LOST;
+            entry->uses = true;
+            if (!has_frame_pointer(state, stack_end))
+                return LOST;
+            next.sp = state->bp + 2 * sizeof(uintptr_t);
+            next.place = PLACE(((const uintptr_t *)state->bp)[1]);
+            next.bp = *(const uintptr_t *)state->bp;
+            break;
         }
         *state = next;
         return (next.place & ~CAL_PLACE_EXACT) != 0 ? GOES_ON : LAST;
@@ -360,7 +386,8 @@ CAL_READS_STACK static CAL_NOINLINE uint32_t walk_on(struct progress *progress)
             return CAL_NODE_UNKNOWN;
         }
         struct cal__row row = cal__rows_find(progress->state.place);
-        enum outcome outcome = step(&progress->state, row, &walk->fresh[progress->fresh++]);
+        enum outcome outcome =
+            step(&progress->state, row, walk->stack_end, &walk->fresh[progress->fresh++]);
         if (outcome != GOES_ON)
             return assemble(progress, 0, outcome == LAST ? CAL_NODE_ROOT : CAL_NODE_UNKNOWN);
     }
@@ -375,6 +402,8 @@ CAL_READS_STACK CAL_NOINLINE uint32_t cal__walk_stack(struct cal__walk *walk)
         walk->epoch = epoch;
         walk->kept_count = 0;
     }
+    if (CAL_UNLIKELY(walk->stack_end == 0))
+        walk->stack_end = find_stack_end(&progress.state);
     progress.at = walk->kept_count;
     return walk_on(&progress);
 }
@@ -384,10 +413,11 @@ CAL_READS_STACK CAL_NOINLINE size_t cal__walk_plain(uintptr_t *addresses, size_t
     struct state state;
     HERE(state);
     size_t found = 0;
+    uintptr_t end = find_stack_end(&state);
     enum outcome outcome = GOES_ON;
     while (outcome == GOES_ON && found < count) {
         struct cal__walk_entry entry;
-        outcome = step(&state, cal__rows_find(state.place), &entry);
+        outcome = step(&state, cal__rows_find(state.place), end, &entry);
         if (outcome == GOES_ON)
             addresses[found++] = state.place & ~CAL_PLACE_EXACT;
     }

@@ -23,6 +23,7 @@ struct cal__walk {
     uint32_t capacity; /* of each */
     uint32_t limit;    /* frames that are walked at most; the outer ones are left out then */
     uint32_t epoch;
+    uintptr_t stack_end; /* above the frames of the thread's own stack; 0: not looked at yet */
 };
 
 enum { CAL_WALK_DEPTH_MAX = 1 << 16 };
