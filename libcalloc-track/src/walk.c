@@ -10,6 +10,7 @@
  * been saved in between: most code keeps other things in it. */
 #include "walk.h"
 
+#include <signal.h>
 #include <string.h>
 #include <ucontext.h>
 #include <unwind.h>
