@@ -79,13 +79,11 @@ CAL_EXPORT int cal_track_totals(struct cal_track_totals *totals)
         return -EINVAL;
     if (!cal__session_begun())
         return -ECANCELED;
-    for (uint32_t i = 0; i < cal__lives_count(); i++) {
-        const struct cal__life *life = cal__life(i);
-        result.allocations += cal__count_get(&life->allocations);
-        result.allocated_bytes += cal__count_get(&life->allocated_bytes);
-        result.frees += cal__count_get(&life->frees);
-        result.freed_bytes += cal__count_get(&life->freed_bytes);
-    }
+    struct cal__totals sums = cal__thread_totals();
+    result.allocations = sums.allocations;
+    result.allocated_bytes = sums.allocated_bytes;
+    result.frees = sums.frees;
+    result.freed_bytes = sums.freed_bytes;
     for (const struct cal__thread *thread = cal__thread_first(); thread != NULL;
          thread = thread->next)
         result.lost += cal__count_get(&thread->lost) + cal__count_get(&thread->missed);

@@ -325,6 +325,8 @@ void cal__events_thread_began(struct cal__thread *thread)
     }
     buffer->thread = thread->number;
     buffer->ticks = buffer->first_ticks = cal__clock_ticks() - cal__clock_first;
+    if (thread->late)
+        return;
     buffer->sequence = 0;
     struct out out = begin(buffer, CAL_EVENT_START, buffer->ticks);
     end(buffer, &out);
@@ -335,8 +337,10 @@ void cal__events_thread_ends(struct cal__thread *thread)
     struct cal__buffer *buffer = thread->buffer;
     if (buffer == NULL)
         return;
-    struct out out = begin(buffer, CAL_EVENT_END, cal__clock_ticks() - cal__clock_first);
-    end(buffer, &out);
+    if (!thread->late) {
+        struct out out = begin(buffer, CAL_EVENT_END, cal__clock_ticks() - cal__clock_first);
+        end(buffer, &out);
+    }
     flush(buffer);
 }
 

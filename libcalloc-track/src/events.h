@@ -10,7 +10,6 @@
 int cal__events_start(const char *path);
 bool cal__events_on(void);
 
-/* FIRST is whether it begins now, and not with the recording. */
 void cal__events_thread_began(struct cal__thread *thread);
 void cal__events_thread_ends(struct cal__thread *thread);
 

@@ -93,8 +93,9 @@ enum cal__dump_reason {
 /* Flags of PROCESS. */
 #define CAL_PROCESS_SAMPLED \
     UINT32_C(1) /* counters are estimates: about one of sample_bytes bytes was seen */
-#define CAL_PROCESS_LATE   UINT32_C(2) /* recording began in a process that had allocated before */
-#define CAL_PROCESS_FORKED UINT32_C(4) /* the counters of its parent at the fork are in them; what other threads were
+#define CAL_PROCESS_LATE UINT32_C(2) /* recording began in a process that had allocated before */
+#define CAL_PROCESS_FORKED \
+    UINT32_C(4) /* the counters of its parent at the fork are in them; what other threads were
                                            * counting at that moment may be in some sums only */
 #define CAL_PROCESS_PAUSED UINT32_C(8) /* recording was off for a while, or is */
 
@@ -178,6 +179,7 @@ struct cal__file_site {
     uint64_t lifetimes[CAL_LIFETIMES]; /* of freed blocks; their sum is `frees` */
 };
 
+/* The first 65,536 threads; those that begin later are not told apart, and not in here. */
 struct cal__file_thread {
     uint64_t tid;
     uint32_t name;  /* string */
@@ -262,7 +264,7 @@ struct cal__file_suppression {
 /* EVENTS: what one thread did in a while. The payload begins with this, and then come events. The sections of
  * one thread are in their order; those of different threads are merged by their ticks. */
 struct cal__file_events {
-    uint32_t thread; /* number in THREADS */
+    uint32_t thread; /* number in THREADS, or CAL_FILE_NONE */
     uint32_t reserved;
     uint64_t ticks; /* at the start; ticks_per_second of PROCESS, 0 at the start of the recording */
 };
@@ -276,7 +278,7 @@ struct cal__file_events {
  *      FREE      SIGNED (address - ADDRESS) / 16; sets ADDRESS
  *      RESIZE    SIGNED (address - ADDRESS) / 16, new size; sets ADDRESS. The block keeps its address
  *      START     nothing: the thread begins
- *      END       nothing: it ends
+ *      END       nothing: it ends; libc may free some of its blocks afterwards
  * Where a realloc moves a block, there is an ALLOCATE and then a FREE. */
 enum cal__event_kind {
     CAL_EVENT_ALLOCATE = 0,

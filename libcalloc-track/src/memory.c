@@ -54,7 +54,8 @@ void *cal__memory_map(size_t length)
     size_t before = atomic_fetch_add_explicit(&mapped, length, memory_order_relaxed);
     int saved = errno;
     void *address = is_too_much(before, length) ? MAP_FAILED
-            : mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                                                : mmap(NULL, length, PROT_READ | PROT_WRITE,
+                                                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     errno = saved;
     if (address != MAP_FAILED)
         return address;

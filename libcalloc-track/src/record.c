@@ -260,13 +260,37 @@ static CAL_COLD struct cal__thread *begin_thread(void)
     return thread;
 }
 
+static void end_thread(struct cal__thread *thread)
+{
+    if (thread->buffer != NULL && cal__events_on())
+        cal__events_thread_ends(thread);
+    cal__thread_end();
+}
+
+void cal__record_thread_ends(void)
+{
+    struct cal__thread *thread = cal__thread_self();
+    if (thread != NULL)
+        end_thread(thread);
+}
+
+/* The first one of a thread, or one that comes when it has ended. */
+static CAL_COLD void first_allocated(void *block, size_t requested, size_t usable)
+{
+    struct cal__thread *thread = begin_thread();
+    if (thread == NULL)
+        return;
+    cal__record_allocated(block, requested, usable);
+    if (thread->late)
+        end_thread(thread);
+}
+
 void cal__record_allocated(void *block, size_t requested, size_t usable)
 {
     struct cal__thread *thread = cal__thread_self();
     if (CAL_UNLIKELY(thread == NULL)) {
-        thread = begin_thread();
-        if (thread == NULL)
-            return;
+        first_allocated(block, requested, usable);
+        return;
     }
     if (CAL_UNLIKELY(thread->busy)) {
         cal__count_add(&thread->missed, 1);
@@ -298,14 +322,22 @@ static CAL_COLD void end_unrecorded(struct cal__thread *thread, const struct cal
         cal__rows_forget();
 }
 
+static CAL_COLD void first_freeing(void *block, size_t usable)
+{
+    struct cal__thread *thread = begin_thread();
+    if (thread == NULL)
+        return;
+    cal__record_freeing(block, usable);
+    if (thread->late)
+        end_thread(thread);
+}
+
 void cal__record_freeing(void *block, size_t usable)
 {
-    (void)usable;
     struct cal__thread *thread = cal__thread_self();
     if (CAL_UNLIKELY(thread == NULL)) {
-        thread = begin_thread();
-        if (thread == NULL)
-            return;
+        first_freeing(block, usable);
+        return;
     }
     if (CAL_UNLIKELY(thread->busy)) {
         cal__count_add(&thread->missed, 1);
@@ -366,6 +398,7 @@ void cal__record_resized(void *block, size_t old_usable, size_t requested, size_
             cal__count_add(&thread->life->freed_bytes, before - after);
         }
         cal__count_add(&cell->allocations, blocks_after - blocks_before);
+        cal__count_add(&thread->life->allocations, blocks_after - blocks_before);
         add_live(thread, (int64_t)(after - before));
         cal__blocks_resize(block, requested);
         if (CAL_UNLIKELY(thread->buffer != NULL) && cal__events_on())

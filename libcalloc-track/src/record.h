@@ -21,6 +21,9 @@ void cal__record_allocated(void *block, size_t requested, size_t usable);
 void cal__record_freeing(void *block, size_t usable);
 void cal__record_resized(void *block, size_t old_usable, size_t requested, size_t usable);
 
+/* The calling thread ends. */
+void cal__record_thread_ends(void);
+
 /* A block that was freed without being told of. */
 void cal__record_overlooked(void *block);
 

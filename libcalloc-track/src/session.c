@@ -59,6 +59,8 @@ static void leave(bool before)
     struct cal__thread *thread = cal__thread_self();
     if (thread != NULL)
         thread->busy = before;
+    if (thread != NULL && thread->late)
+        cal__record_thread_ends();
 }
 
 bool cal__session_begun(void)
@@ -534,10 +536,7 @@ void cal__session_complete(void)
 
 static void thread_end(void)
 {
-    struct cal__thread *thread = cal__thread_self();
-    if (thread != NULL && cal__events_on())
-        cal__events_thread_ends(thread);
-    cal__thread_end();
+    cal__record_thread_ends();
 }
 
 /* In the order of the locks: what is taken while another is held comes after it. */

@@ -246,7 +246,8 @@ bool cal__stop_threads(struct cal__stop *stop)
     if (fresh < 0)
         stop->missed++;
     /* Until all stand still and there are no others, which those had begun. */
-    while (fresh > 0 || (fresh == 0 && asked.running != 0 && cal__clock_now(CLOCK_MONOTONIC) < end)) {
+    while (fresh > 0 ||
+           (fresh == 0 && asked.running != 0 && cal__clock_now(CLOCK_MONOTONIC) < end)) {
         sent += (uint32_t)fresh;
         if (asked.running != 0)
             wait_on(&gone_on, 0, 0, 1000000);

@@ -13,7 +13,8 @@ struct cal__stopped {
 struct cal__stop {
     struct cal__stopped *threads;
     uint32_t count;
-    uintptr_t *waiting; /* stack pointers of threads that cannot be stopped, but wait in a system call */
+    uintptr_t
+        *waiting; /* stack pointers of threads that cannot be stopped, but wait in a system call */
     uint32_t waiting_count;
     uint32_t missed; /* that run and block the signal, or did not answer in time */
     size_t mapped;

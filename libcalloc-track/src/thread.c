@@ -34,18 +34,19 @@ const struct cal__life *cal__life(uint32_t number)
                                  memory_order_relaxed)[number % LIVES_CHUNK];
 }
 
-/* Under the lock. Where there are too many, the last one stands for all further ones. */
+/* Under the lock. NULL: there are too many, or no memory. */
 static struct cal__life *new_life(uint32_t *number)
 {
     uint32_t used = cal__lives_count();
-    struct cal__life *_Atomic *chunk = &lives[used / LIVES_CHUNK % (LIVES_MAX / LIVES_CHUNK)];
-    if (used < LIVES_MAX && used % LIVES_CHUNK == 0)
-        atomic_store_explicit(chunk, cal__memory_map(LIVES_CHUNK * sizeof(struct cal__life)),
-                              memory_order_relaxed);
+    if (used == LIVES_MAX)
+        return NULL;
+    struct cal__life *_Atomic *chunk = &lives[used / LIVES_CHUNK];
     struct cal__life *array = atomic_load_explicit(chunk, memory_order_relaxed);
-    if (used == LIVES_MAX || array == NULL) {
-        *number = used - 1;
-        return used == 0 ? NULL : (struct cal__life *)cal__life(used - 1);
+    if (array == NULL) {
+        array = cal__memory_map(LIVES_CHUNK * sizeof *array);
+        if (array == NULL)
+            return NULL;
+        atomic_store_explicit(chunk, array, memory_order_relaxed);
     }
     struct cal__life *life = &array[used % LIVES_CHUNK];
     life->tid = (uint64_t)syscall(SYS_gettid);
@@ -54,6 +55,25 @@ static struct cal__life *new_life(uint32_t *number)
     *number = used;
     atomic_store_explicit(&lives_used, used + 1, memory_order_release);
     return life;
+}
+
+/* The life that the calling thread had, and 1 more. */
+static CAL_THREAD_LOCAL uint32_t past;
+
+/* Under the lock. */
+static void give_life(struct cal__thread *thread)
+{
+    thread->late = past != 0;
+    if (past != 0) {
+        thread->number = past - 1;
+        thread->life = (struct cal__life *)cal__life(past - 1);
+        return;
+    }
+    thread->life = new_life(&thread->number);
+    if (thread->life == NULL) {
+        thread->number = CAL_FILE_NONE;
+        thread->life = &thread->others;
+    }
 }
 
 CAL_COLD struct cal__thread *cal__thread_begin(void)
@@ -67,14 +87,8 @@ CAL_COLD struct cal__thread *cal__thread_begin(void)
         thread->walk.limit = CAL_WALK_DEPTH_MAX;
         atomic_store_explicit(&all, thread, memory_order_release);
     }
-    if (thread != NULL) {
-        thread->life = new_life(&thread->number);
-        if (thread->life == NULL) {
-            thread->next_unused = unused;
-            unused = thread;
-            thread = NULL;
-        }
-    }
+    if (thread != NULL)
+        give_life(thread);
     cal__mutex_release(&lock);
     if (thread == NULL)
         return NULL;
@@ -86,6 +100,25 @@ CAL_COLD struct cal__thread *cal__thread_begin(void)
     atomic_store_explicit(&thread->runs, true, memory_order_release);
     cal__thread_self_ = thread;
     return thread;
+}
+
+static void add_life(struct cal__totals *totals, const struct cal__life *life)
+{
+    totals->allocations += cal__count_get(&life->allocations);
+    totals->allocated_bytes += cal__count_get(&life->allocated_bytes);
+    totals->frees += cal__count_get(&life->frees);
+    totals->freed_bytes += cal__count_get(&life->freed_bytes);
+}
+
+struct cal__totals cal__thread_totals(void)
+{
+    struct cal__totals totals = {.allocations = 0};
+    for (uint32_t i = 0; i < cal__lives_count(); i++)
+        add_life(&totals, cal__life(i));
+    for (const struct cal__thread *thread = cal__thread_first(); thread != NULL;
+         thread = thread->next)
+        add_life(&totals, &thread->others);
+    return totals;
 }
 
 /* Under the lock. */
@@ -103,6 +136,7 @@ void cal__thread_end(void)
     if (thread == NULL)
         return;
     cal__thread_self_ = NULL;
+    past = thread->number + 1;
     /* Names are given after the start. */
     prctl(PR_GET_NAME, thread->life->name);
     cal__walk_end(&thread->walk);

@@ -53,7 +53,7 @@ enum {
     CAL_NAME_MAX = 16
 };
 
-/* Of one life of a thread. They are bounded in number: those that ended first are then summed up. */
+/* Of one life of a thread. They are bounded in number; threads that begin when there are no more are not told apart. */
 struct cal__life {
     uint64_t tid;
     _Atomic uint64_t start;
@@ -71,7 +71,8 @@ struct cal__buffer;
 struct cal__thread {
     bool busy;       /* inside the library: what is allocated or freed now is not recorded */
     bool sampled;    /* in sampling: its first gap has been drawn */
-    uint32_t number; /* of its life */
+    bool late; /* the thread had ended already, and goes on with its life for a moment */
+    uint32_t number; /* of its life; CAL_FILE_NONE: it has none of its own */
     int64_t gap;     /* sampling: bytes until the next sample */
     uint64_t random;
     const void *last; /* the block that was allocated last, until it is freed or another is */
@@ -82,6 +83,7 @@ struct cal__thread {
     uint32_t numa_node;
     struct cal__walk walk;
     struct cal__life *life;
+    struct cal__life others; /* of all that had none of their own */
     struct cal__cell *_Atomic *_Atomic cells[CAL_CELLS_CHUNKS]; /* by site */
     struct cal__buffer *buffer; /* of events; NULL: there is no trace */
     cal__count missed;          /* that came while it was busy */
@@ -101,9 +103,20 @@ CAL_INLINE struct cal__thread *cal__thread_self(void)
     return cal__thread_self_;
 }
 
-/* NULL: no memory. */
+/* NULL: no memory. A thread that has ended may begin again, and is to end again: libc frees some of its own blocks when
+ * all else of a thread is gone. */
 struct cal__thread *cal__thread_begin(void);
 void cal__thread_end(void);
+
+/* Sums over all threads there ever were; while they go on, of slightly different moments. */
+struct cal__totals {
+    uint64_t allocations;
+    uint64_t allocated_bytes;
+    uint64_t frees;
+    uint64_t freed_bytes;
+};
+
+struct cal__totals cal__thread_totals(void);
 
 /* The list of all. */
 struct cal__thread *cal__thread_first(void);
@@ -126,7 +139,7 @@ CAL_INLINE struct cal__cell *cal__thread_cell(struct cal__thread *thread, uint32
 void cal__thread_cells(struct cal__thread *thread,
                        void (*visit)(const struct cal__cell *cell, void *argument), void *argument);
 
-/* Lives by their numbers; NULL: it was summed up. */
+/* Lives by their numbers. */
 uint32_t cal__lives_count(void);
 const struct cal__life *cal__life(uint32_t number);
 

@@ -44,20 +44,15 @@ static uint64_t resident_bytes(void)
 
 void cal__timeline_now(struct cal__file_moment *moment)
 {
-    uint64_t allocations = 0, frees = 0, allocated = 0, freed = 0;
-    for (uint32_t i = 0; i < cal__lives_count(); i++) {
-        const struct cal__life *life = cal__life(i);
-        allocations += cal__count_get(&life->allocations);
-        allocated += cal__count_get(&life->allocated_bytes);
-        frees += cal__count_get(&life->frees);
-        freed += cal__count_get(&life->freed_bytes);
-    }
+    struct cal__totals totals = cal__thread_totals();
     /* Threads go on meanwhile, so a free may have been seen of a block that was not. */
     *moment = (struct cal__file_moment){
         .time = cal__modules_time(),
-        .live_blocks = allocations > frees ? allocations - frees : 0,
-        .live_bytes = allocated > freed ? allocated - freed : 0,
-        .allocations = allocations,
+        .live_blocks = totals.allocations > totals.frees ? totals.allocations - totals.frees : 0,
+        .live_bytes = totals.allocated_bytes > totals.freed_bytes
+                          ? totals.allocated_bytes - totals.freed_bytes
+                          : 0,
+        .allocations = totals.allocations,
         .resident_bytes = resident_bytes(),
     };
 }

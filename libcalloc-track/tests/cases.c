@@ -423,6 +423,24 @@ APART static void threads(void)
     pthread_join(thread, NULL);
 }
 
+/* libc keeps the text of the error for the thread, and frees it when all else of that is gone. */
+APART static void *fail_in_thread(void *argument)
+{
+    if (dlopen("/nonexistent/library.so", RTLD_NOW) != NULL)
+        return argument;
+    return (void *)dlerror() == NULL ? argument : NULL;
+}
+
+APART static void late_frees(void)
+{
+    for (int i = 0; i < 200; i++) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, fail_in_thread, NULL);
+        pthread_join(thread, NULL);
+    }
+    STAY();
+}
+
 static volatile int stop_now;
 
 APART static void *allocate_until_stopped(void *argument)
@@ -459,6 +477,17 @@ APART static void dumps(const char *path)
         sum += counts[i];
     }
     printf("%llu\n", (unsigned long long)sum);
+}
+
+/* Says that it is there, and allocates until it is ended. */
+APART static void forever(void)
+{
+    puts("ready");
+    fflush(stdout);
+    for (;;) {
+        free(take(2125));
+        usleep(100);
+    }
 }
 
 APART static void many(void)
@@ -628,6 +657,10 @@ int main(int count, char **arguments)
         resize();
     else if (strcmp(name, "threads") == 0)
         threads();
+    else if (strcmp(name, "late_frees") == 0)
+        late_frees();
+    else if (strcmp(name, "forever") == 0)
+        forever();
     else if (strcmp(name, "many") == 0)
         many();
     else if (strcmp(name, "dumps") == 0 && count > 2)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from profile import DIRECT, INDIRECT, NOT_FREED, Profile
@@ -226,6 +227,48 @@ def threads(folder):
     near("peak", profile.process[0].peak_bytes, 49000, 1.5)
 
 
+def late_frees(folder):
+    profile, _ = run(folder, "late_frees")
+    sites = [site for _, site in profile.sites_in("fail_in_thread")]
+    expect("of threads that ended", sum(site.allocations for site in sites) >= 200, True)
+    expect("all freed", sum(site.allocations - site.frees for site in sites), 0)
+    expect("threads", len(profile.threads), 201)
+    # No more memory for 200 threads, one after the other, than for a few.
+    expect("bounded", profile.process[0].own_bytes < 4 << 20, True)
+
+
+def wait_for(path, process):
+    for _ in range(1000):
+        if path.exists():
+            return Profile(path)
+        if process.poll() is not None:
+            break
+        time.sleep(0.02)
+    expect(f"{path}", "not written", "written")
+    raise SystemExit(1)
+
+
+def by_signal(folder):
+    environment = dict(os.environ, LD_PRELOAD=f"{CORE} {TRACK}",
+                       CALLOC_OPTIONS=f"track.quiet=1,track.path={folder}/%n,track.record=0,track.signal=44")
+    process = subprocess.Popen([CASES, "forever"], env=environment, stdout=subprocess.PIPE, text=True)
+    process.stdout.readline()
+    process.send_signal(44)
+    # Real-time signals queue: the first starts, the second writes.
+    process.send_signal(44)
+    first = wait_for(folder / "0", process)
+    process.send_signal(44)
+    second = wait_for(folder / "1", process)
+    process.terminate()
+    expect("ended", process.wait(), -signal.SIGTERM)
+    last = wait_for(folder / "2", process)
+    counts = [profile.total("forever", "allocations") for profile in (first, second, last)]
+    expect("more and more", counts == sorted(counts) and counts[2] > 0, True)
+    expect("reasons", [profile.process[0].reason for profile in (first, second, last)], [3, 3, 3])
+    expect("leaks were looked for", [len(profile.leak_facts) for profile in (first, second, last)], [1, 1, 0])
+    process.stdout.close()
+
+
 def dumps(folder):
     profile, printed = run(folder, "dumps", folder / "dump")
     expect("at the end", profile.total("allocate_until_stopped", "allocations"), int(printed))
@@ -378,7 +421,7 @@ def trace(folder):
 def main():
     names = sys.argv[8:] or ["leaks", "indirect", "cycle", "thread_locals", "on_stack", "blocked", "inside",
                              "recursion", "long_jumps", "coroutines", "signals", "plugins", "exceptions",
-                             "temporaries", "peak", "resize", "threads", "dumps", "sampled", "switched",
+                             "temporaries", "peak", "resize", "threads", "late_frees", "by_signal", "dumps", "sampled", "switched",
                              "interface", "children", "exits", "statuses", "programs", "limited", "trace"]
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
