@@ -57,7 +57,7 @@ static bool add_line(struct cal__maps *maps, const char *line)
 
 bool cal__maps_read(struct cal__maps *maps)
 {
-    char bytes[8192];
+    char bytes[8192] = "";
     size_t used = 0;
     long part;
     bool good = true;

@@ -52,7 +52,7 @@ static const char *path_of(const struct link_map *map)
 {
     if (map->l_name != NULL && map->l_name[0] != '\0')
         return copy(map->l_name);
-    char path[4096];
+    char path[4096] = "";
     int saved = errno;
     ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
     errno = saved;

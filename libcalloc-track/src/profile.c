@@ -114,7 +114,7 @@ static size_t read_file(const char *path, char *bytes, size_t size)
 
 static uint32_t add_command_line(struct dump *dump)
 {
-    char text[4096];
+    char text[4096] = "";
     size_t length = read_file("/proc/self/cmdline", text, sizeof text);
     while (length > 0 && text[length - 1] == '\0')
         length--;
@@ -126,7 +126,7 @@ static uint32_t add_command_line(struct dump *dump)
 
 static uint32_t add_program(struct dump *dump)
 {
-    char path[4096];
+    char path[4096] = "";
     ssize_t length = readlink("/proc/self/exe", path, sizeof path);
     return add_string(dump, path, length < 0 ? 0 : (size_t)length);
 }
@@ -220,7 +220,7 @@ static void collect_sites(struct dump *dump)
 static void collect_process(struct dump *dump)
 {
     struct cal__file_process *process = &dump->process;
-    char status[4096];
+    char status[4096] = "";
     size_t length = read_file("/proc/self/status", status, sizeof status - 1);
     status[length] = '\0';
     process->pid = (uint32_t)syscall(SYS_getpid);

@@ -76,7 +76,7 @@ bool cal__session_active(void)
 /* The program may go to another directory. A percent sign in the name of this one is none of the pattern. */
 static void make_absolute(char *pattern)
 {
-    char path[CAL_TEXT_MAX], folder[CAL_TEXT_MAX];
+    char path[CAL_TEXT_MAX], folder[CAL_TEXT_MAX] = "";
     size_t used = 0;
     if (pattern[0] == '/' || pattern[0] == '\0' || syscall(SYS_getcwd, folder, sizeof folder) < 0)
         return;

@@ -124,7 +124,7 @@ static size_t read_of_thread(int tid, const char *name, char *bytes, size_t size
 
 static bool blocks_signal(int tid, int number)
 {
-    char status[4096];
+    char status[4096] = "";
     const char *at;
     if (read_of_thread(tid, "status", status, sizeof status) == 0 ||
         (at = strstr(status, "SigBlk:")) == NULL)
@@ -135,7 +135,7 @@ static bool blocks_signal(int tid, int number)
 /* The stack pointer of a thread that waits in a system call, of which the kernel tells; 0: it does not wait. */
 static uintptr_t waits_at(int tid)
 {
-    char text[512];
+    char text[512] = "";
     if (read_of_thread(tid, "syscall", text, sizeof text) == 0)
         return 0;
     /* The number, six arguments, the stack pointer and the place in the code; or "running". */
@@ -167,7 +167,7 @@ static int ask(struct asked *asked, struct cal__stop *stop, int number)
         return -1;
     asked->running = 0;
     int self = (int)syscall(SYS_gettid), process = (int)syscall(SYS_getpid), fresh = 0;
-    char bytes[4096] __attribute__((aligned(8)));
+    char bytes[4096] __attribute__((aligned(8))) = "";
     long length;
     while ((length = syscall(SYS_getdents64, file, bytes, sizeof bytes)) > 0) {
         for (long at = 0; at < length;) {

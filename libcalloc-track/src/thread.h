@@ -71,7 +71,7 @@ struct cal__buffer;
 struct cal__thread {
     bool busy;       /* inside the library: what is allocated or freed now is not recorded */
     bool sampled;    /* in sampling: its first gap has been drawn */
-    bool late; /* the thread had ended already, and goes on with its life for a moment */
+    bool late;       /* the thread had ended already, and goes on with its life for a moment */
     uint32_t number; /* of its life; CAL_FILE_NONE: it has none of its own */
     int64_t gap;     /* sampling: bytes until the next sample */
     uint64_t random;

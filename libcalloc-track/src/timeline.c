@@ -26,7 +26,7 @@ bool cal__timeline_saw_mark(uint64_t mark)
 /* Of the process, from /proc; 0: not known. */
 static uint64_t resident_bytes(void)
 {
-    char text[128];
+    char text[128] = "";
     uint64_t pages = 0;
     int saved = errno;
     int file = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/statm", O_RDONLY | O_CLOEXEC);
