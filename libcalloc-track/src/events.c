@@ -18,6 +18,7 @@
 #include "mutex.h"
 #include "nodes.h"
 #include "note.h"
+#include "process.h"
 #include "rows.h"
 #include "writer.h"
 
@@ -72,9 +73,7 @@ static uint32_t write_string(struct cal__writer *writer, const char *text)
 
 static void write_process(struct cal__writer *writer)
 {
-    char path[4096] = "";
-    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
-    path[length < 0 ? 0 : length] = '\0';
+    char text[4096];
     struct cal__file_process process = {
         .pid = (uint32_t)syscall(SYS_getpid),
         .parent_pid = (uint32_t)syscall(SYS_getppid),
@@ -84,7 +83,10 @@ static void write_process(struct cal__writer *writer)
     };
     process.start_realtime = cal__clock_now(CLOCK_REALTIME) - process.duration;
     write_string(writer, "");
-    process.program = write_string(writer, path);
+    cal__process_program(text, sizeof text);
+    process.program = write_string(writer, text);
+    cal__process_command_line(text, sizeof text);
+    process.command_line = write_string(writer, text);
     process.version = write_string(writer, CAL_TRACK_VERSION);
     process.core_version = write_string(writer, cal_version());
     cal__writer_begin(writer, CAL_SECTION_PROCESS, sizeof process, 0);

@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "memory.h"
 #include "mutex.h"
+#include "process.h"
 
 enum { CHUNK = 64 };
 
@@ -52,11 +53,8 @@ static const char *path_of(const struct link_map *map)
 {
     if (map->l_name != NULL && map->l_name[0] != '\0')
         return copy(map->l_name);
-    char path[4096] = "";
-    int saved = errno;
-    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
-    errno = saved;
-    path[length < 0 ? 0 : length] = '\0';
+    char path[4096];
+    cal__process_program(path, sizeof path);
     return copy(path);
 }
 

@@ -15,6 +15,7 @@
 #include "memory.h"
 #include "modules.h"
 #include "mutex.h"
+#include "process.h"
 #include "record.h"
 #include "rows.h"
 #include "suppress.h"
@@ -98,37 +99,18 @@ static uint32_t number_in(const struct heap *heap, uint32_t index)
     return number;
 }
 
-/* The file's first bytes; the length. */
-static size_t read_file(const char *path, char *bytes, size_t size)
-{
-    int file = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-    size_t length = 0;
-    long part;
-    if (file < 0)
-        return 0;
-    while (length < size && (part = syscall(SYS_read, file, bytes + length, size - length)) > 0)
-        length += (size_t)part;
-    syscall(SYS_close, file);
-    return length;
-}
-
 static uint32_t add_command_line(struct dump *dump)
 {
-    char text[4096] = "";
-    size_t length = read_file("/proc/self/cmdline", text, sizeof text);
-    while (length > 0 && text[length - 1] == '\0')
-        length--;
-    for (size_t i = 0; i < length; i++)
-        if (text[i] == '\0')
-            text[i] = ' ';
-    return add_string(dump, text, length);
+    char text[4096];
+    cal__process_command_line(text, sizeof text);
+    return add_string(dump, text, strlen(text));
 }
 
 static uint32_t add_program(struct dump *dump)
 {
-    char path[4096] = "";
-    ssize_t length = readlink("/proc/self/exe", path, sizeof path);
-    return add_string(dump, path, length < 0 ? 0 : (size_t)length);
+    char path[4096];
+    cal__process_program(path, sizeof path);
+    return add_string(dump, path, strlen(path));
 }
 
 /* "VmHWM:     1234 kB" in bytes. */
@@ -220,9 +202,8 @@ static void collect_sites(struct dump *dump)
 static void collect_process(struct dump *dump)
 {
     struct cal__file_process *process = &dump->process;
-    char status[4096] = "";
-    size_t length = read_file("/proc/self/status", status, sizeof status - 1);
-    status[length] = '\0';
+    char status[4096];
+    cal__process_file("/proc/self/status", status, sizeof status);
     process->pid = (uint32_t)syscall(SYS_getpid);
     process->parent_pid = (uint32_t)syscall(SYS_getppid);
     process->reason = dump->request->reason;

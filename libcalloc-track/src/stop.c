@@ -18,6 +18,7 @@
 #include "clock.h"
 #include "memory.h"
 #include "mutex.h"
+#include "process.h"
 
 enum { SECONDS = 2, RESUME_SECONDS = 60, THREADS_MAX = 32768 };
 
@@ -104,27 +105,16 @@ struct entry {
     char name[];
 };
 
-/* The whole of a small file of a thread; the length. */
 static size_t read_of_thread(int tid, const char *name, char *bytes, size_t size)
 {
     char path[64];
-    size_t length = 0;
-    long part;
     snprintf(path, sizeof path, "/proc/self/task/%d/%s", tid, name);
-    int file = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-    if (file < 0)
-        return 0;
-    while (length < size - 1 &&
-           (part = syscall(SYS_read, file, bytes + length, size - 1 - length)) > 0)
-        length += (size_t)part;
-    syscall(SYS_close, file);
-    bytes[length] = '\0';
-    return length;
+    return cal__process_file(path, bytes, size);
 }
 
 static bool blocks_signal(int tid, int number)
 {
-    char status[4096] = "";
+    char status[4096];
     const char *at;
     if (read_of_thread(tid, "status", status, sizeof status) == 0 ||
         (at = strstr(status, "SigBlk:")) == NULL)
@@ -135,7 +125,7 @@ static bool blocks_signal(int tid, int number)
 /* The stack pointer of a thread that waits in a system call, of which the kernel tells; 0: it does not wait. */
 static uintptr_t waits_at(int tid)
 {
-    char text[512] = "";
+    char text[512];
     if (read_of_thread(tid, "syscall", text, sizeof text) == 0)
         return 0;
     /* The number, six arguments, the stack pointer and the place in the code; or "running". */

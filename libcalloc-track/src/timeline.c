@@ -9,6 +9,7 @@
 
 #include "modules.h"
 #include "mutex.h"
+#include "process.h"
 #include "thread.h"
 
 static struct cal__mutex lock;
@@ -26,19 +27,12 @@ bool cal__timeline_saw_mark(uint64_t mark)
 /* Of the process, from /proc; 0: not known. */
 static uint64_t resident_bytes(void)
 {
-    char text[128] = "";
+    char text[128];
     uint64_t pages = 0;
-    int saved = errno;
-    int file = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    if (file >= 0) {
-        ssize_t length = syscall(SYS_read, file, text, sizeof text - 1);
-        text[length < 0 ? 0 : length] = '\0';
-        const char *at = strchr(text, ' ');
-        for (at = at == NULL ? "" : at + 1; *at >= '0' && *at <= '9'; at++)
-            pages = pages * 10 + (uint64_t)(*at - '0');
-        syscall(SYS_close, file);
-    }
-    errno = saved;
+    cal__process_file("/proc/self/statm", text, sizeof text);
+    const char *at = strchr(text, ' ');
+    for (at = at == NULL ? "" : at + 1; *at >= '0' && *at <= '9'; at++)
+        pages = pages * 10 + (uint64_t)(*at - '0');
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 

@@ -333,6 +333,15 @@ def exits(folder):
         expect(how, profile.total("leave", "allocated_bytes"), 2024)
 
 
+def not_linked(folder):
+    """Programs that know nothing of the library end as they like, too."""
+    profile, _ = run(folder, "-c", "import os; os._exit(3)", program="/usr/bin/python3", status=3)
+    expect("by _exit", profile.process[0].allocations > 100, True)
+    profile, _ = run(folder, "-c", "import os; os.abort()", program="/usr/bin/python3", status=-signal.SIGABRT)
+    expect("by abort", profile.process[0].allocations > 100, True)
+    expect("its command line", "os.abort()" in profile.string(profile.process[0].command_line), True)
+
+
 def statuses(folder):
     run(folder, "leaks", options="track.exitcode=23", status=23)
     run(folder, "inside", options="track.exitcode=23", status=0)
@@ -397,6 +406,7 @@ def trace(folder):
                          options=f"track.trace={path}")
         traced = Profile(path)
         expect("complete", (traced.kind, traced.complete), (2, True))
+        expect("its command line", case in traced.string(traced.process[0].command_line), True)
         live, allocations = {}, 0
         for _, _, _, _, kind, address, bytes_, site in traced.trace():
             if kind == 0:
@@ -422,7 +432,7 @@ def main():
     names = sys.argv[8:] or ["leaks", "indirect", "cycle", "thread_locals", "on_stack", "blocked", "inside",
                              "recursion", "long_jumps", "coroutines", "signals", "plugins", "exceptions",
                              "temporaries", "peak", "resize", "threads", "late_frees", "by_signal", "dumps", "sampled", "switched",
-                             "interface", "children", "exits", "statuses", "programs", "limited", "trace"]
+                             "interface", "children", "exits", "not_linked", "statuses", "programs", "limited", "trace"]
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
             before = wrong
