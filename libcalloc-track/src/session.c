@@ -447,6 +447,11 @@ static void end_by_signal(int number, siginfo_t *information, void *context)
         syscall(SYS_tgkill, (int)syscall(SYS_getpid), (int)syscall(SYS_gettid), number);
 }
 
+bool cal__session_catches(void (*handler)(int number, siginfo_t *information, void *context))
+{
+    return handler == end_by_signal;
+}
+
 static const int fatal_signals[] = {SIGABRT, SIGBUS, SIGFPE, SIGILL,
                                     SIGSEGV, SIGHUP, SIGINT, SIGTERM};
 

@@ -2,6 +2,8 @@
 #ifndef CAL_TRACK_SESSION_H
 #define CAL_TRACK_SESSION_H
 
+#include <signal.h>
+
 #include "base.h"
 #include "format.h"
 #include "leaks.h"
@@ -16,6 +18,9 @@ bool cal__session_begun(void);
 
 /* What belongs into a constructor: handlers of signals, suppressions. */
 void cal__session_complete(void);
+
+/* Whether this is the handler of signals that would end the process. */
+bool cal__session_catches(void (*handler)(int number, siginfo_t *information, void *context));
 
 int cal__session_switch(bool on);
 bool cal__session_active(void);

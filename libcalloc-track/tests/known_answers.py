@@ -342,6 +342,20 @@ def not_linked(folder):
     expect("its command line", "os.abort()" in profile.string(profile.process[0].command_line), True)
 
 
+def disguise(folder):
+    """Handlers of the library are none for the program, which may have its own."""
+    ask = "import signal as s; print(s.getsignal(s.SIGINT) is s.default_int_handler, " \
+        "s.getsignal(s.SIGTERM) is s.SIG_DFL, s.getsignal(s.SIGPIPE) is s.SIG_IGN)"
+    _, printed = run(folder, "-c", ask, program="/usr/bin/python3")
+    expect("handlers", printed, "True True True\n")
+    interrupt = "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n    signal.pause()\n" \
+        "except KeyboardInterrupt:\n    print('interrupted')\n"
+    _, printed = run(folder, "-c", interrupt, program="/usr/bin/python3")
+    expect("interrupted", printed, "interrupted\n")
+    run(folder, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGTERM)", program="/usr/bin/python3",
+        status=-signal.SIGTERM)
+
+
 def statuses(folder):
     run(folder, "leaks", options="track.exitcode=23", status=23)
     run(folder, "inside", options="track.exitcode=23", status=0)
@@ -432,7 +446,7 @@ def main():
     names = sys.argv[8:] or ["leaks", "indirect", "cycle", "thread_locals", "on_stack", "blocked", "inside",
                              "recursion", "long_jumps", "coroutines", "signals", "plugins", "exceptions",
                              "temporaries", "peak", "resize", "threads", "late_frees", "by_signal", "dumps", "sampled", "switched",
-                             "interface", "children", "exits", "not_linked", "statuses", "programs", "limited", "trace"]
+                             "interface", "children", "exits", "not_linked", "disguise", "statuses", "programs", "limited", "trace"]
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
             before = wrong
