@@ -1,9 +1,13 @@
 /* The hook table, and how the library comes into a process. */
 #include <calloc/calloc.h>
 #include <calloc/hooks.h>
+#include <dlfcn.h>
 #include <errno.h>
+#include <string.h>
 #include <sys/auxv.h>
+#include <unistd.h>
 
+#include "note.h"
 #include "session.h"
 #include "settings.h"
 
@@ -44,6 +48,23 @@ static int start(void)
     return result;
 }
 
+/* Loaded behind libc, the core is not who allocates, and nothing will be seen. A program with a malloc of its own means
+ * that, and is told, too: it asked to be watched. */
+static void look_for_other_malloc(void)
+{
+    Dl_info ours, other;
+    void *function = dlsym(RTLD_DEFAULT, "malloc");
+    if (!cal__session_begun() || cal__track_settings.quiet != 0 || function == NULL ||
+        dladdr((void *)&cal_hooks_register, &ours) == 0 || dladdr(function, &other) == 0 ||
+        ours.dli_fbase == other.dli_fbase)
+        return;
+    struct cal__note note = {.length = 0};
+    cal__note_string(&note, "libcalloc: this process is not watched: its malloc is that of ");
+    cal__note_foreign(&note, other.dli_fname, strlen(other.dli_fname));
+    cal__note_string(&note, "; preload libcalloc.so.1 too, or link with it before libc");
+    cal__note_write(&note, STDERR_FILENO);
+}
+
 /* Where it was loaded with the process, the core registers it before its first allocation, which may not have been
  * yet; whoever loads it later registers it here. */
 __attribute__((constructor)) static void constructed(void)
@@ -53,4 +74,5 @@ __attribute__((constructor)) static void constructed(void)
     if (!started)
         cal_hooks_register(&cal_addon_track);
     cal__session_complete();
+    look_for_other_malloc();
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Runs programs whose allocations are known, and looks whether the profile says the same:
-known_answers.py CORE TRACK CASES EXCEPTIONS PLUGIN_A PLUGIN_B [COUNT [NAME…]]
+known_answers.py CORE TRACK CASES EXCEPTIONS PLUGIN_A PLUGIN_B LATE [COUNT [NAME…]]
 
 COUNT is that of small allocations where samples are taken."""
 
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from profile import DIRECT, INDIRECT, NOT_FREED, Profile
 
-CORE, TRACK, CASES, EXCEPTIONS, PLUGIN_A, PLUGIN_B = sys.argv[1:7]
-COUNT = int(sys.argv[7]) if len(sys.argv) > 7 else 2000000
+CORE, TRACK, CASES, EXCEPTIONS, PLUGIN_A, PLUGIN_B, LATE = map(os.path.abspath, sys.argv[1:8])
+COUNT = int(sys.argv[8]) if len(sys.argv) > 8 else 2000000
 wrong = 0
 
 
@@ -356,6 +356,22 @@ def disguise(folder):
         status=-signal.SIGTERM)
 
 
+def loaded_late(folder):
+    path = folder / "late"
+    options = f"track.path={path},track.quiet=1"
+    environment = dict(os.environ, LD_PRELOAD=CORE, CALLOC_OPTIONS=options)
+    done = subprocess.run([LATE, TRACK], env=environment, capture_output=True, text=True, check=False)
+    expect("status", done.returncode, 0)
+    profile = Profile(path)
+    expect("late", profile.process[0].flags & 2, 2)
+    expect("from then on", profile.total("allocate_late", "allocated_bytes"), 333)
+    expect("freed, but not known", profile.process[0].unknown_frees >= 1, True)
+    # Without the core before libc there is nothing to be seen, which is said.
+    environment = dict(os.environ, LD_PRELOAD=TRACK, CALLOC_OPTIONS=f"track.path={path}")
+    done = subprocess.run(["/bin/true"], env=environment, capture_output=True, text=True, check=False)
+    expect("said", "is not watched: its malloc is that of /" in done.stderr, True)
+
+
 def statuses(folder):
     run(folder, "leaks", options="track.exitcode=23", status=23)
     run(folder, "inside", options="track.exitcode=23", status=0)
@@ -443,10 +459,10 @@ def trace(folder):
 
 
 def main():
-    names = sys.argv[8:] or ["leaks", "indirect", "cycle", "thread_locals", "on_stack", "blocked", "inside",
+    names = sys.argv[9:] or ["leaks", "indirect", "cycle", "thread_locals", "on_stack", "blocked", "inside",
                              "recursion", "long_jumps", "coroutines", "signals", "plugins", "exceptions",
                              "temporaries", "peak", "resize", "threads", "late_frees", "by_signal", "dumps", "sampled", "switched",
-                             "interface", "children", "exits", "not_linked", "disguise", "statuses", "programs", "limited", "trace"]
+                             "interface", "children", "exits", "not_linked", "disguise", "loaded_late", "statuses", "programs", "limited", "trace"]
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
             before = wrong
