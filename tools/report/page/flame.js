@@ -1,0 +1,225 @@
+// --- flame graph -------------------------------------------------------------------------
+
+const flame = (() => {
+  const rowHeight = 20;
+  const narrowest = 1.2; // pixels
+  const graph = byId('flame-graph');
+  const hues = new Map(); // module -> hue: neighbours in size are far apart on the wheel
+  let root = null;
+  let zoomed = null;
+  let found = null;
+  let metric = metricIndex.get('live_bytes');
+  let current = null; // the frame that has the focus when the graph is entered
+
+  function hueOf(module) {
+    if (!hues.has(module)) hues.set(module, (24 + hues.size * 137.5) % 360);
+    return hues.get(module);
+  }
+
+  /** Frames of the same function are one, whatever their lines. */
+  function childOf(parent, node) {
+    const key = `${positionOf(node)[0]}.${positionOf(node)[3]}`;
+    let child = parent.children.get(key);
+    if (!child) {
+      child = { parent, node, value: 0, own: 0, depth: parent.depth + 1, children: new Map(), found: false };
+      parent.children.set(key, child);
+    }
+    return child;
+  }
+
+  function build(order) {
+    root = { parent: null, node: 0, value: 0, own: 0, depth: 0, children: new Map(), found: false };
+    for (const site of profile.sites) {
+      const value = site.values[metric];
+      if (!value) continue;
+      const stack = stackOf(site.node);
+      if (order === 'down') stack.reverse();
+      let at = root;
+      root.value += value;
+      for (const node of stack) {
+        at = childOf(at, node);
+        at.value += value;
+      }
+      at.own += value;
+    }
+    zoomed = current = root;
+  }
+
+  const nameOf = (frame) => (frame === root ? 'all' : functionOf(frame.node));
+
+  /** Marks what is found, and adds up what it holds; a frame inside of a found one counts once. */
+  function mark() {
+    let sum = 0;
+    let frames = 0;
+    const walk = [[root, false]];
+    while (walk.length) {
+      const [frame, inside] = walk.pop();
+      frame.found = found !== null && frame !== root && found(frame.node);
+      if (frame.found) {
+        frames++;
+        if (!inside) sum += frame.value;
+      }
+      for (const child of frame.children.values()) walk.push([child, inside || frame.found]);
+    }
+    return [sum, frames];
+  }
+
+  const describe = (frame) =>
+    `${nameOf(frame)}: ${valueText(metric, frame.value)}, ${percentText(frame.value, root.value)}`;
+
+  function detail(frame) {
+    const box = byId('flame-detail');
+    box.replaceChildren(element('b', {}, nameOf(frame)), element('br'),
+      `${valueText(metric, frame.value)} ${profile.metrics[metric].label}, ` +
+      `${percentText(frame.value, root.value)} of all` +
+      (zoomed !== root ? `, ${percentText(frame.value, zoomed.value)} of what is shown` : '') +
+      (frame.own && frame !== root ? `; ${valueText(metric, frame.own)} of it with the stack ending here` : ''));
+    if (frame !== root)
+      box.append(element('br'), `${isInlined(frame.node) ? 'inlined, ' : ''}${placeOf(frame.node)}` +
+        (fileOf(frame.node) ? ` · ${fileOf(frame.node)}` : '') +
+        (moduleOf(frame.node) ? ` · ${moduleOf(frame.node)}` : ''));
+  }
+
+  function place(frame, left, width, top, above) {
+    const name = nameOf(frame);
+    const made = element('div', {
+      className: 'frame' + (above ? ' above' : '') + (frame.found ? ' found' : '') +
+        (width < 26 ? ' narrow' : '') + (frame !== root && isInlined(frame.node) ? ' inlined' : ''),
+      title: describe(frame), tabIndex: -1, role: 'treeitem',
+      'aria-level': frame.depth + 1, 'aria-label': describe(frame),
+    }, width < 26 ? '' : name);
+    made.style.left = `${left}px`;
+    made.style.width = `${Math.max(width - 0.5, 0.7)}px`;
+    made.style.top = `${top}px`;
+    const module = frame === root ? '' : moduleOf(frame.node);
+    made.style.setProperty('--hue', frame === root ? 210 : hueOf(module));
+    made.style.setProperty('--step', `${(hash(name) % 9) - 4}%`);
+    made.frame = frame;
+    frame.shown = made;
+    graph.append(made);
+  }
+
+  function draw(focus = false) {
+    const width = graph.clientWidth;
+    graph.replaceChildren();
+    if (!root.value) {
+      graph.append(element('p', { className: 'empty' }, `Nothing is ${profile.metrics[metric].label}.`));
+      graph.style.height = '';
+      byId('flame-detail').hidden = true;
+      return;
+    }
+    byId('flame-detail').hidden = false;
+    const above = [];
+    for (let frame = zoomed.parent; frame; frame = frame.parent) above.unshift(frame);
+    // Of a deep recursion the frames next to what is shown are enough.
+    const shownAbove = above.slice(-24);
+    shownAbove.forEach((frame, i) => place(frame, 0, width, i * rowHeight, true));
+    const walk = [[zoomed, 0, width, shownAbove.length]];
+    let rows = 0;
+    let shown = 0;
+    while (walk.length && shown < 20000) {
+      const [frame, left, wide, row] = walk.pop();
+      rows = Math.max(rows, row);
+      shown++;
+      place(frame, left, wide, row * rowHeight, false);
+      let at = left;
+      const children = [...frame.children.values()].sort((a, b) => b.value - a.value);
+      for (const child of children) {
+        const childWidth = (child.value / frame.value) * wide;
+        if (childWidth < narrowest) break;
+        walk.push([child, at, childWidth, row + 1]);
+        at += childWidth;
+      }
+    }
+    graph.style.height = `${(rows + 1) * rowHeight}px`;
+    if (!current.shown || !graph.contains(current.shown)) current = zoomed;
+    current.shown.tabIndex = 0;
+    if (focus) current.shown.focus();
+    detail(current);
+    byId('flame-reset').disabled = zoomed === root;
+  }
+
+  function zoom(frame, focus) {
+    zoomed = current = frame;
+    draw(focus);
+  }
+
+  function goTo(frame) {
+    if (!frame || !frame.shown || !graph.contains(frame.shown)) return;
+    current.shown.tabIndex = -1;
+    current = frame;
+    current.shown.tabIndex = 0;
+    current.shown.focus();
+    detail(current);
+  }
+
+  const siblings = (frame) => (frame.parent
+    ? [...frame.parent.children.values()].sort((a, b) => b.value - a.value) : [frame]);
+
+  function key(event) {
+    const actions = {
+      ArrowUp: () => goTo(current.parent),
+      ArrowDown: () => goTo([...current.children.values()].sort((a, b) => b.value - a.value)[0]),
+      ArrowLeft: () => goTo(siblings(current)[siblings(current).indexOf(current) - 1]),
+      ArrowRight: () => goTo(siblings(current)[siblings(current).indexOf(current) + 1]),
+      Enter: () => zoom(current, true),
+      ' ': () => zoom(current, true),
+      Escape: () => zoom(zoomed.parent ?? root, true),
+      Home: () => zoom(root, true),
+    };
+    if (!actions[event.key] || event.ctrlKey || event.altKey || event.metaKey) return;
+    event.preventDefault();
+    actions[event.key]();
+  }
+
+  function search() {
+    const text = byId('flame-search').value.trim();
+    found = text ? matcher(text) : null;
+    const [sum, frames] = mark();
+    byId('flame-status').textContent = !text ? ''
+      : found === null ? 'That is not a regular expression yet.'
+        : frames ? `${countText(frames)} frames, which hold ${valueText(metric, sum)}, ` +
+          `${percentText(sum, root.value)} of all.` : 'Nothing is called that.';
+  }
+
+  function rebuild() {
+    metric = Number(byId('flame-metric').value);
+    build(byId('flame-order').value);
+    search();
+    draw();
+  }
+
+  function start() {
+    profile.metrics.forEach((facts, i) => {
+      const any = profile.sites.some((site) => site.values[i]);
+      byId('flame-metric').append(element('option', { value: i, disabled: !any, title: facts.help },
+        facts.label));
+    });
+    // What is live is of interest first; a program that freed all has a peak.
+    const first = ['live_bytes', 'peak_bytes', 'allocated_bytes', 'allocations']
+      .map((name) => metricIndex.get(name)).find((i) => profile.sites.some((site) => site.values[i]));
+    byId('flame-metric').value = first ?? metric;
+    graph.addEventListener('click', (event) => {
+      const frame = event.target.closest('.frame')?.frame;
+      if (frame) zoom(frame, true);
+    });
+    graph.addEventListener('mouseover', (event) => {
+      const frame = event.target.closest('.frame')?.frame;
+      if (frame) detail(frame);
+    });
+    graph.addEventListener('mouseleave', () => root.value && detail(current));
+    graph.addEventListener('keydown', key);
+    byId('flame-metric').addEventListener('change', rebuild);
+    byId('flame-order').addEventListener('change', rebuild);
+    byId('flame-search').addEventListener('input', () => {
+      search();
+      draw();
+    });
+    byId('flame-reset').addEventListener('click', () => zoom(root, false));
+    new ResizeObserver(() => graph.clientWidth && root && draw(graph.contains(document.activeElement)))
+      .observe(graph);
+    rebuild();
+  }
+
+  return { start };
+})();
