@@ -130,3 +130,16 @@ def large(seed=1, sites=4000):
         file.region(address, length, pick.choice([2, 3]), length - 4096, 1, 1)
         address += length + 65536
     return file
+
+
+def hostile():
+    """Names that would be markup, or scripts, in a page that is careless."""
+    file = small()
+    names = ["<script>document.title='taken'</script>", "</script><script>document.title='taken'</script>",
+             "<img src=x onerror=\"document.title='taken'\">", "\u2028 '\"`${document.title='taken'}", "\\u003c\\"]
+    file.set_process(f"/opt/{names[0]}", " ".join(names))
+    for i, name in enumerate(names):
+        module = file.module(f"/opt/{name}/{name}", 0x600000 + i * 0x1000, 0x601000 + i * 0x1000)
+        site = file.site([file.frame(0x600010 + i * 0x1000, module)], allocations=5, allocated_bytes=500)
+        file.leak(site, DIRECT, 100, 5)
+    return file

@@ -8,5 +8,5 @@ import examples
 
 folder = Path(sys.argv[1])
 folder.mkdir(parents=True, exist_ok=True)
-for name in sys.argv[2:] or ("small", "grown", "large"):
+for name in sys.argv[2:] or ("small", "grown", "large", "hostile"):
     (folder / f"{name}.caltrack").write_bytes(getattr(examples, name)().bytes())

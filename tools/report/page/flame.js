@@ -7,6 +7,7 @@ const flame = (() => {
   const hues = new Map(); // module -> hue: neighbours in size are far apart on the wheel
   let root = null;
   let zoomed = null;
+  let drawnWidth = 0;
   let found = null;
   let metric = metricIndex.get('live_bytes');
   let current = null; // the frame that has the focus when the graph is entered
@@ -101,6 +102,7 @@ const flame = (() => {
 
   function draw(focus = false) {
     const width = graph.clientWidth;
+    drawnWidth = width;
     graph.replaceChildren();
     if (!root.value) {
       graph.append(element('p', { className: 'empty' }, `Nothing is ${profile.metrics[metric].label}.`));
@@ -178,7 +180,7 @@ const flame = (() => {
     const [sum, frames] = mark();
     byId('flame-status').textContent = !text ? ''
       : found === null ? 'That is not a regular expression yet.'
-        : frames ? `${countText(frames)} frames, which hold ${valueText(metric, sum)}, ` +
+        : frames ? `${countText(frames)} frame${frames === 1 ? '' : 's'}, with ${valueText(metric, sum)}, ` +
           `${percentText(sum, root.value)} of all.` : 'Nothing is called that.';
   }
 
@@ -216,8 +218,10 @@ const flame = (() => {
       draw();
     });
     byId('flame-reset').addEventListener('click', () => zoom(root, false));
-    new ResizeObserver(() => graph.clientWidth && root && draw(graph.contains(document.activeElement)))
-      .observe(graph);
+    // Its height is of the drawing's own making.
+    new ResizeObserver(() => {
+      if (graph.clientWidth && graph.clientWidth !== drawnWidth) draw(graph.contains(document.activeElement));
+    }).observe(graph);
     rebuild();
   }
 
