@@ -3,7 +3,7 @@ that frames are named by module and address on any machine."""
 
 import random
 
-from profile_file import DIRECT, INDIRECT, NONE, NOT_FREED, ProfileFile
+from profile_file import DIRECT, INDIRECT, NONE, NOT_FREED, TRACE, Events, ProfileFile
 
 
 def small():
@@ -142,4 +142,34 @@ def hostile():
         module = file.module(f"/opt/{name}/{name}", 0x600000 + i * 0x1000, 0x601000 + i * 0x1000)
         site = file.site([file.frame(0x600010 + i * 0x1000, module)], allocations=5, allocated_bytes=500)
         file.leak(site, DIRECT, 100, 5)
+    return file
+
+
+def trace():
+    """Three threads, of which one comes late: it frees what the first made, and resizes what the second made."""
+    file = ProfileFile(TRACE)
+    file.set_process("/opt/example/bin/server", "server --port 80")
+    site = file.site([file.frame(0x401001)])
+    for i, name in enumerate(["main", "maker", "late"]):
+        file.thread(name, 4711 + i)
+    base = 0x7F0000000000
+    main, maker, late = Events(0), Events(1), Events(2, 3000)
+    maker.start(10)
+    for i in range(100):
+        main.allocate(100 + 10 * i, base + i * 64, 40 + i, site)
+        maker.allocate(105 + 10 * i, base + 0x100000 + i * 4096, 3000, site)
+        if i % 2:
+            maker.free(107 + 10 * i, base + 0x100000 + i * 4096)
+    late.start(3000)
+    for i in range(100):
+        late.free(3010 + 10 * i, base + i * 64)
+        if i % 2 == 0:
+            late.resize(3015 + 10 * i, base + 0x100000 + i * 4096, 4000)
+    # Addresses are used again.
+    main.allocate(5000, base, 16, site)
+    main.allocate(5001, base + 64, 32, site)
+    main.free(5002, base)
+    main.free(5003, base + 0x900000)
+    late.stop(6000)
+    file.events += [maker, late, main]
     return file
