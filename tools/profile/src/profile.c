@@ -130,14 +130,17 @@ static void read_table(struct reading *reading, const struct table *table,
     struct cal__profile *profile = reading->profile;
     const size_t have = *count_of(profile, table);
     const bool bytes = table->type == CAL_SECTION_STRINGS;
+    /* No record is shorter, and none that is would be worth the memory of a whole one. */
+    enum { SHORTEST = 4 };
     if (section->why == NULL &&
-        (bytes ? section->length != section->count : section->record_size == 0)) {
+        (bytes ? section->length != section->count : section->record_size < SHORTEST)) {
         cal__profile_warn(profile, "A part of the %s is broken: it has no size.", table->name);
         return;
     }
     /* What a broken payload held is missing from the table, and keeps its place. So does what an earlier
      * section held whose header was lost; but then the file ended there. */
-    if (section->first > have || section->first + section->count < section->first) {
+    if (section->first > have || section->first + section->count < section->first ||
+        (section->why != NULL && section->count > CAL_SECTION_MAX / table->size)) {
         cal__profile_warn(profile, "A part of the %s is out of place and was left out.",
                           table->name);
         return;
@@ -161,10 +164,12 @@ static void read_table(struct reading *reading, const struct table *table,
 /* --- sections -------------------------------------------------------------------- */
 
 static void read_section(struct reading *reading, const struct cal__section *section,
-                         cal__profile_events *events, void *context)
+                         const struct cal__profile_options *options)
 {
     struct cal__profile *profile = reading->profile;
     const struct table *table = table_of(section->type);
+    if (options->events_only && table != NULL && table->type != CAL_SECTION_STRINGS)
+        return;
     if (section->why != NULL)
         cal__profile_warn(profile, "A part of the file (%s, at byte %" PRIu64 ") is broken: %s.",
                           table                                  ? table->name
@@ -195,8 +200,8 @@ static void read_section(struct reading *reading, const struct cal__section *sec
         break;
     case CAL_SECTION_EVENTS:
         profile->event_sections++;
-        if (events != NULL)
-            events(context, profile, section);
+        if (options->events != NULL)
+            options->events(options->context, profile, section);
         break;
     default:
         break; /* of a newer library */
@@ -253,20 +258,21 @@ static void check_references(struct cal__profile *profile)
         cal__profile_warn(profile, "%zu references in the file lead to nothing.", wrong);
 }
 
-struct cal__profile *cal__profile_read(FILE *file, cal__profile_events *events, void *context,
-                                       uint64_t limit, char **why)
+struct cal__profile *cal__profile_read(FILE *file, const struct cal__profile_options *options,
+                                       char **why)
 {
     uint32_t kind;
     struct cal__sections *sections = cal__sections_open(file, &kind, why);
     if (sections == NULL)
         return NULL;
     struct cal__profile *profile = cal__allocate_array(1, sizeof *profile);
-    struct reading reading = {.profile = profile, .left = limit ? limit : usual_limit};
+    struct reading reading = {.profile = profile,
+                              .left = options->limit ? options->limit : usual_limit};
     struct cal__section section;
     profile->kind = kind;
     extend(&reading, table_of(CAL_SECTION_NODES), 1); /* the root */
     while (cal__sections_next(sections, &section))
-        read_section(&reading, &section, events, context);
+        read_section(&reading, &section, options);
     if (cal__sections_stopped(sections) != NULL)
         cal__profile_warn(profile, "The file %s; what comes before was read.",
                           cal__sections_stopped(sections));

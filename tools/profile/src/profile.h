@@ -50,11 +50,17 @@ struct cal__profile {
 typedef void cal__profile_events(void *context, const struct cal__profile *profile,
                                  const struct cal__section *section);
 
+struct cal__profile_options {
+    cal__profile_events *events; /* NULL: they are left out */
+    void *context;
+    bool events_only; /* of the tables only the strings are read */
+    uint64_t limit;   /* bytes of records that are read at the most; 0: the usual limit */
+};
+
 /* Reads a file to its end. What is broken is left out, with a warning. NULL, and the reason in new memory
- * as words that continue a sentence on the file, when nothing can be had of it. `events` may be NULL.
- * Records of more than `limit` bytes are not read, with a warning; 0: the usual limit. */
-struct cal__profile *cal__profile_read(FILE *file, cal__profile_events *events, void *context,
-                                       uint64_t limit, char **why);
+ * as words that continue a sentence on the file, when nothing can be had of it. */
+struct cal__profile *cal__profile_read(FILE *file, const struct cal__profile_options *options,
+                                       char **why);
 void cal__profile_free(struct cal__profile *profile);
 
 /* "" where there is no such string. Valid as long as the profile. */

@@ -85,8 +85,9 @@ bool cal__import_track(struct cal__import *import)
 {
     char *why;
     struct gathering gathering = {.limit = import->limit};
-    struct cal__profile *profile =
-        cal__profile_read(import->file, take_section, &gathering, 0, &why);
+    const struct cal__profile_options options = {
+        .events = take_section, .context = &gathering, .events_only = true};
+    struct cal__profile *profile = cal__profile_read(import->file, &options, &why);
     if (profile == NULL) {
         cal__import_say(import, "%s", why);
         free(why);

@@ -189,7 +189,8 @@ static struct cal__profile *open_profile(const char *name, bool *broken)
         fprintf(stderr, "calloc report: \"%s\": %s\n", name, strerror(errno));
         return NULL;
     }
-    struct cal__profile *profile = cal__profile_read(file, NULL, NULL, 0, &why);
+    struct cal__profile *profile =
+        cal__profile_read(file, &(struct cal__profile_options){.limit = 0}, &why);
     if (file != stdin)
         fclose(file);
     if (profile == NULL) {

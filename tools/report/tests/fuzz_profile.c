@@ -19,13 +19,13 @@ static ssize_t drop(void *cookie, const char *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const uint64_t limit = UINT64_C(64) << 20;
+    static const struct cal__profile_options options_of_reading = {.limit = UINT64_C(64) << 20};
     static const struct cal__text_options options = {.top = 3, .depth = 6};
     char *why;
     FILE *in = size > 0 ? fmemopen((void *)(uintptr_t)data, size, "r") : NULL;
     if (in == NULL)
         return 0;
-    struct cal__profile *profile = cal__profile_read(in, NULL, NULL, limit, &why);
+    struct cal__profile *profile = cal__profile_read(in, &options_of_reading, &why);
     fclose(in);
     if (profile == NULL) {
         free(why);
