@@ -1,5 +1,7 @@
 #include "commands.h"
 
+#include <replay/src/replay.h>
+#include <report/src/report.h>
 #include <string.h>
 
 #include "doctor.h"
@@ -10,6 +12,8 @@ const struct command commands[] = {
      run_help},
     {"doctor", doctor, "[--all] [--json] [PROGRAM | PROCESS]",
      "what is loaded and in force here, and what hurts", doctor_help},
+    {"report", report, "[OPTION ...] FILE", "show a profile", report_help},
+    {"replay", replay, "[OPTION ...] TRACE", "make the calls of a trace, and measure", replay_help},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -8,12 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <allocate.h>
 #include <calloc/calloc.h>
 #include <units.h>
 
 #include "play.h"
 
-enum { STATUS_FAILED = 1, STATUS_MISUSE = 2, STATUS_BROKEN = 3 };
+enum { STATUS_BROKEN = 1, STATUS_MISUSE = 2, STATUS_FAILED = 125 };
 
 struct request {
     struct cal__play_options play;
@@ -23,27 +24,22 @@ struct request {
     const char *file;
 };
 
-static void usage(FILE *out)
-{
-    fputs(
-        "usage: calloc replay [OPTIONS] TRACE\n"
-        "Make the calls of a trace with the allocator that this program runs on, say\n"
-        "LD_PRELOAD=… calloc replay TRACE, and print the time and memory they take.\n"
-        "A trace is what calloc record --mode trace makes, the text of Android's memory_replay\n"
-        "or a .rep file of CS:APP's malloc lab.\n"
-        "      --order blocks          threads keep the order of calls on the same block "
-        "(default)\n"
-        "      --order total           all calls are made in the order of the trace, one at a "
-        "time\n"
-        "      --touch nothing|pages|all  what of each block is written to (pages)\n"
-        "      --rows N                rows of the time line (20)\n"
-        "      --limit N               read at most N calls (50000000)\n"
-        "      --json                  print JSON\n"
-        "  -h, --help                  print this\n"
-        "Exit status: 0, 1 when nothing was replayed, 2 for wrong arguments, 3 when the trace was\n"
-        "broken and what could be read was replayed.\n",
-        out);
-}
+const char replay_help[] =
+    "Makes the calls of a trace on the allocator that this very program runs on, as in\n"
+    "\"calloc run -- calloc replay TRACE\", and prints the time and the memory that they take.\n"
+    "A trace is what calloc record --mode trace makes, the text of Android's memory_replay, or\n"
+    "a .rep file of CS:APP's malloc lab.\n"
+    "\n"
+    "  --order blocks|total       blocks: the threads keep the order of calls on the same block; "
+    "total:\n"
+    "                             all calls are in the order of the trace, one at a time (blocks)\n"
+    "  --touch nothing|pages|all  what of each block is written to (pages)\n"
+    "  --rows N                   rows of the time line (20)\n"
+    "  --limit N                  read at most N calls (50000000)\n"
+    "  --json                     print JSON\n"
+    "\n"
+    "The exit status is 1 when the trace was broken and what could be read was replayed;\n"
+    "125: nothing was replayed; 2: wrong arguments.\n";
 
 static int misuse(const char *format, const char *what)
 {
@@ -63,7 +59,6 @@ static const struct option options[] = {
     {"rows", required_argument, NULL, OPTION_ROWS},
     {"limit", required_argument, NULL, OPTION_LIMIT},
     {"json", no_argument, NULL, OPTION_JSON},
-    {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
 
@@ -87,7 +82,7 @@ static bool parse_number(const char *text, uint64_t *number)
     return true;
 }
 
-/* 0, or the exit status; -1: help was printed. */
+/* 0, or the exit status. */
 static int take_option(struct request *request, int option)
 {
     static const char *const orders[] = {"blocks", "total", NULL};
@@ -114,12 +109,9 @@ static int take_option(struct request *request, int option)
         return parse_number(optarg, &request->limit)
                    ? 0
                    : misuse("--limit takes a number, not \"%s\"", optarg);
-    case OPTION_JSON:
+    default: /* OPTION_JSON */
         request->json = true;
         return 0;
-    default:
-        usage(stdout);
-        return -1;
     }
 }
 
@@ -128,7 +120,7 @@ static int parse(struct request *request, int argc, char **argv)
     int option, status;
     optind = 0; /* glibc: begin anew */
     opterr = 0;
-    while ((option = getopt_long(argc, argv, "+:h", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "+:", options, NULL)) != -1) {
         if (option == '?' || option == ':')
             return misuse(option == ':' ? "\"%s\" lacks its argument" : "there is no option \"%s\"",
                           argv[optind - 1]);
@@ -258,16 +250,21 @@ static void write_json(const struct cal__script *script, const struct cal__play_
     fputs("]}\n", stdout);
 }
 
-int cal_tool_replay_main(int argc, char **argv)
+int replay(int count, char **words)
 {
     static struct cal__play_result result;
     struct request request = {
         .play = {CAL__PLAY_BLOCKS, CAL__PLAY_TOUCH_PAGES}, .limit = 50000000, .rows = 20};
     struct allocator allocator;
     bool broken = false;
-    int status = parse(&request, argc, argv);
+    /* getopt's convention: the first word is the command's name. */
+    char **arguments = cal__allocate_array((size_t)count + 2, sizeof *arguments);
+    arguments[0] = (char *)"replay";
+    memcpy(arguments + 1, words, (size_t)count * sizeof *words);
+    int status = parse(&request, count + 1, arguments);
+    free(arguments);
     if (status != 0)
-        return status < 0 ? 0 : status;
+        return status;
     const struct cal__script *script = cal__script_read(request.file, request.limit, &broken);
     if (script == NULL)
         return STATUS_FAILED;

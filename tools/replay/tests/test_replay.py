@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What `calloc replay` makes of traces whose contents are known: test_replay.py REPLAY LIBCALLOC [NAME…]
+"""What `calloc replay` makes of traces whose contents are known: test_replay.py CALLOC LIBCALLOC [NAME…]
 
 LIBCALLOC is the library to preload, or "" in builds with a sanitizer.
 """
@@ -18,7 +18,7 @@ sys.path.insert(0, str(HERE.parents[1] / "profile" / "tests"))
 import examples  # noqa: E402
 from profile_file import EVENTS, TRACE, Events, ProfileFile, header, section  # noqa: E402
 
-REPLAY = LIBCALLOC = ""
+CALLOC = LIBCALLOC = ""
 
 REP = (HERE / "example.rep").read_text()
 
@@ -39,7 +39,7 @@ class Case(unittest.TestCase):
         environment.pop("MALLOC_PERTURB_", None)  # of Meson: it writes to all that it allocates
         if preload:
             environment["LD_PRELOAD"] = LIBCALLOC
-        done = subprocess.run([REPLAY, *map(str, arguments), path], capture_output=True, text=True, timeout=120,
+        done = subprocess.run([CALLOC, "replay", *map(str, arguments), path], capture_output=True, text=True, timeout=120,
                               env=environment)
         self.assertEqual(done.returncode, status, done.stderr)
         return done.stdout, done.stderr
@@ -148,22 +148,22 @@ class Broken(Case):
                                  ("\x7fELF" * 50, "is no trace that is known"),
                                  (examples.small(), "is a profile and has no calls to replay"),
                                  (header(TRACE, major=3), "is of format version 3")):
-            _, errors = self.replay(content, status=1)
+            _, errors = self.replay(content, status=125)
             self.assertIn(message, errors)
-        done = subprocess.run([REPLAY, self.folder / "none"], capture_output=True, text=True)
-        self.assertEqual(done.returncode, 1)
+        done = subprocess.run([CALLOC, "replay", self.folder / "none"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 125)
         self.assertIn("cannot be opened: No such file or directory", done.stderr)
 
     def test_cut_short(self):
         whole = examples.trace().bytes()
-        _, errors = self.replay(whole[:-1], status=3)
+        _, errors = self.replay(whole[:-1], status=1)
         self.assertIn("was cut short", errors)
         sections = examples.trace().sections()
         events = [len(part) for kind, part in sections if kind == EVENTS]
         # Where the first of the events are whole: before that there is nothing to replay.
         first = 32 + sum(len(part) for _, part in sections) - sum(events[1:])
         for length in range(33, len(whole), 401):
-            _, errors = self.replay(whole[:length], status=3 if length >= first else 1)
+            _, errors = self.replay(whole[:length], status=1 if length >= first else 125)
             self.assertIn("was cut short", errors)
 
     def test_events_that_are_garbage(self):
@@ -174,7 +174,7 @@ class Broken(Case):
                                  (bytes(16) + b"\xff" * 30, "ends within an event")):
             parts = [part for _, part in file.sections()]
             content = header(TRACE) + b"".join(parts) + section(EVENTS, payload, count=1) + section(16, b"")
-            facts, errors = self.facts(content, status=3)
+            facts, errors = self.facts(content, status=1)
             self.assertIn(message, errors)
             self.check(facts, allocations=202)
 
@@ -183,13 +183,13 @@ class Broken(Case):
                            (ANDROID.replace("32 4", "32"), 2), (ANDROID.replace("malloc 0xb6038060 8", "malloc"), 8),
                            (ANDROID.replace("256 104", "255 104"), 3),
                            (ANDROID.replace("32 4", "9999999999999 9999999999999"), 2)):
-            _, errors = self.replay(text, status=3)
+            _, errors = self.replay(text, status=1)
             self.assertIn(f"is broken in line {line};", errors)
-        _, errors = self.replay(REP.replace("9\n1\n", "12\n1\n"), status=3)
+        _, errors = self.replay(REP.replace("9\n1\n", "12\n1\n"), status=1)
         self.assertIn("says that it has 12 operations, and has 9", errors)
 
     def test_limit(self):
-        facts, errors = self.facts(ANDROID, "--limit", 3, status=3)
+        facts, errors = self.facts(ANDROID, "--limit", 3, status=1)
         self.assertIn("has more than 3 calls", errors)
         self.check(facts, calls=3)
 
@@ -202,7 +202,7 @@ class Arguments(Case):
                                    (["another"], "is too much")):
             _, errors = self.replay(REP, *arguments, status=2)
             self.assertIn(message, errors)
-        done = subprocess.run([REPLAY], capture_output=True, text=True)
+        done = subprocess.run([CALLOC, "replay"], capture_output=True, text=True)
         self.assertEqual(done.returncode, 2)
         self.assertIn("which trace?", done.stderr)
 
@@ -214,8 +214,8 @@ class Arguments(Case):
 
 
 def main():
-    global REPLAY, LIBCALLOC
-    REPLAY, LIBCALLOC = sys.argv[1:3]
+    global CALLOC, LIBCALLOC
+    CALLOC, LIBCALLOC = sys.argv[1:3]
     unittest.main(argv=[sys.argv[0], *sys.argv[3:]])
 
 

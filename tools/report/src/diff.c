@@ -109,17 +109,17 @@ static const char *signed_text(struct cal__number *number, enum cal__metric metr
 }
 
 static void write_change(FILE *out, const struct change *change, enum cal__metric metric,
-                         const struct cal__text_options *options)
+                         const struct cal__report_options *options)
 {
     struct cal__number text, before, after;
     fprintf(out, "  %s, from %s to %s\n", signed_text(&text, metric, difference(change, metric)),
             cal__metric_text(&before, metric, change->values[BEFORE][metric]),
             cal__metric_text(&after, metric, change->values[AFTER][metric]));
-    cal__text_stack(out, change->view, change->node, options->depth, "      ");
+    cal__report_stack(out, change->view, change->node, options->depth, "      ");
 }
 
 void cal__diff_write(FILE *out, const struct cal__view *before, const struct cal__view *after,
-                     enum cal__metric metric, const struct cal__text_options *options)
+                     enum cal__metric metric, const struct cal__report_options *options)
 {
     struct changes changes;
     gather_both(&changes, before, after);

@@ -14,7 +14,7 @@
 #include "formats.h"
 #include "text.h"
 
-enum { STATUS_FAILED = 1, STATUS_MISUSE = 2, STATUS_BROKEN = 3 };
+enum { STATUS_BROKEN = 1, STATUS_MISUSE = 2, STATUS_FAILED = 125 };
 
 enum output { TEXT, COLLAPSED, MASSIF, PPROF, JSON, HTML };
 
@@ -23,38 +23,35 @@ struct request {
     bool diff, symbols;
     enum cal__metric metric;
     const char *out; /* NULL: standard output */
-    struct cal__text_options text;
+    struct cal__report_options text;
     struct cal__symbols_paths paths;
     const char *files[2];
 };
 
-static void usage(FILE *out)
-{
-    fputs("usage: calloc report [OPTIONS] FILE\n"
-          "       calloc report --diff [--collapsed] [OPTIONS] BEFORE AFTER\n"
-          "Say what a profile of libcalloc-track knows: as text, or\n"
-          "      --html              as a page for a browser, which needs nothing else\n"
-          "      --json              as JSON, with all that is known\n"
-          "      --pprof             for pprof: a gzipped profile.proto\n"
-          "      --massif            for valgrind's ms_print\n"
-          "      --collapsed         for flame graph scripts: a line for each stack\n"
-          "      --diff              what changed between two profiles\n"
-          "  -o, --output FILE       write to FILE instead of standard output\n"
-          "  -m, --metric NAME       of --collapsed and --diff (live_bytes); one of:\n",
-          out);
-    for (int m = 0; m < CAL__METRICS; m++)
-        fprintf(out, "                            %-16s %s\n", cal__metrics[m].name,
-                cal__metrics[m].label);
-    fputs("      --top N             call stacks in each list of the text (5)\n"
-          "      --depth N           frames of each call stack in the text (12)\n"
-          "      --sysroot DIR       where the files of the profiled system are\n"
-          "      --debug-directory DIRS  where split debugging information is (/usr/lib/debug)\n"
-          "      --no-symbols        name nothing: modules and addresses only\n"
-          "  -h, --help              print this\n"
-          "Exit status: 0, 1 without a report, 2 for wrong arguments, 3 when the file was broken\n"
-          "and the report is of what could be read.\n",
-          out);
-}
+const char report_help[] =
+    "Says what a profile of libcalloc-track knows: as text, or\n"
+    "  --html                  as a page for a browser, which needs nothing else\n"
+    "  --json                  as JSON, with all that is known\n"
+    "  --pprof                 for pprof: a gzipped profile.proto\n"
+    "  --massif                for valgrind's ms_print\n"
+    "  --collapsed             for flame graph scripts: a line for each stack\n"
+    "  --diff BEFORE AFTER     what changed between two profiles; with --collapsed for difffolded\n"
+    "\n"
+    "  -o, --output FILE       write to FILE instead of standard output\n"
+    "  -m, --metric NAME       of --collapsed and --diff (live_bytes); see below\n"
+    "  --top N                 call stacks in each list of the text (5)\n"
+    "  --depth N               frames of each call stack in the text (12)\n"
+    "  --sysroot DIR           where the files of the profiled system are\n"
+    "  --debug-directory DIRS  where split debugging information is (/usr/lib/debug)\n"
+    "  --no-symbols            name nothing: modules and addresses only\n"
+    "\n"
+    "Metrics:\n"
+#define METRIC(name, unit, label, help) "  " #name ": " help "\n"
+#include "metrics.def"
+#undef METRIC
+    "\n"
+    "The exit status is 1 when the file was broken and the report is of what could be read;\n"
+    "125: there is no report; 2: wrong arguments.\n";
 
 static int misuse(const char *format, const char *what)
 {
@@ -101,11 +98,10 @@ static const struct option options[] = {
     {"sysroot", required_argument, NULL, OPTION_SYSROOT},
     {"debug-directory", required_argument, NULL, OPTION_DEBUG},
     {"no-symbols", no_argument, NULL, OPTION_PLAIN},
-    {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
 
-/* 0, or the exit status; -1: help was printed. */
+/* 0, or the exit status. */
 static int take_option(struct request *request, int option)
 {
     switch (option) {
@@ -139,9 +135,6 @@ static int take_option(struct request *request, int option)
     case 'o':
         request->out = optarg;
         return 0;
-    case 'h':
-        usage(stdout);
-        return -1;
     default:
         break;
     }
@@ -159,7 +152,7 @@ static int parse(struct request *request, int argc, char **argv)
     int option, status;
     optind = 0; /* glibc: begin anew */
     opterr = 0;
-    while ((option = getopt_long(argc, argv, "+:o:m:h", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "+:o:m:", options, NULL)) != -1) {
         if (option == '?' || option == ':')
             return misuse(option == ':' ? "\"%s\" lacks its argument" : "there is no option \"%s\"",
                           argv[optind - 1]);
@@ -217,7 +210,7 @@ static bool write_report(FILE *out, const struct request *request, struct cal__v
         if (request->diff)
             cal__diff_write(out, views[0], views[1], request->metric, &request->text);
         else
-            cal__text_write(out, views[0], &request->text);
+            cal__report_write(out, views[0], &request->text);
         return true;
     case COLLAPSED:
         if (request->diff)
@@ -266,16 +259,21 @@ static int write_out(const struct request *request, struct cal__view **views)
     return good ? 0 : STATUS_FAILED;
 }
 
-int cal_tool_report_main(int argc, char **argv)
+int report(int count, char **words)
 {
     struct request request = {
         .symbols = true, .metric = CAL__METRIC_live_bytes, .text = {.top = 5, .depth = 12}};
     struct cal__profile *profiles[2] = {NULL};
     struct cal__view *views[2] = {NULL};
     bool broken = false;
-    int status = parse(&request, argc, argv);
+    /* getopt's convention: the first word is the command's name. */
+    char **arguments = cal__allocate_array((size_t)count + 2, sizeof *arguments);
+    arguments[0] = (char *)"report";
+    memcpy(arguments + 1, words, (size_t)count * sizeof *words);
+    int status = parse(&request, count + 1, arguments);
+    free(arguments);
     if (status != 0)
-        return status < 0 ? 0 : status;
+        return status;
     for (int i = 0; i < (request.diff ? 2 : 1) && status == 0; i++) {
         profiles[i] = open_profile(request.files[i], &broken);
         if (profiles[i] == NULL)

@@ -9,8 +9,8 @@
 
 #include "describe.h"
 
-void cal__text_stack(FILE *out, const struct cal__view *view, uint32_t node, size_t depth,
-                     const char *indent)
+void cal__report_stack(FILE *out, const struct cal__view *view, uint32_t node, size_t depth,
+                       const char *indent)
 {
     size_t left = 0;
     for (; node != 0; node = view->nodes[node].parent) {
@@ -107,7 +107,7 @@ static void write_totals(FILE *out, const struct cal__view *view)
 /* `beside` is another metric of the same sites, which says more. */
 static void write_top(FILE *out, const struct cal__view *view, const char *title,
                       enum cal__metric metric, enum cal__metric beside,
-                      const struct cal__text_options *options)
+                      const struct cal__report_options *options)
 {
     size_t count;
     uint32_t *top = cal__view_top(view, metric, &count);
@@ -121,7 +121,7 @@ static void write_top(FILE *out, const struct cal__view *view, const char *title
         fprintf(out, "  %s, %s; %s: %s\n", cal__metric_text(&value, metric, site->values[metric]),
                 cal__percent(&share, site->values[metric], view->totals[metric]),
                 cal__metrics[beside].label, cal__metric_text(&other, beside, site->values[beside]));
-        cal__text_stack(out, view, site->node, options->depth, "      ");
+        cal__report_stack(out, view, site->node, options->depth, "      ");
     }
     if (count > options->top)
         fprintf(out, "  … and %zu more\n", count - options->top);
@@ -144,7 +144,7 @@ static int by_leaked_bytes(const void *left, const void *right)
 }
 
 static void write_leaks(FILE *out, const struct cal__view *view,
-                        const struct cal__text_options *options)
+                        const struct cal__report_options *options)
 {
     const struct cal__profile *profile = view->profile;
     if (!profile->has_leak_facts)
@@ -168,7 +168,7 @@ static void write_leaks(FILE *out, const struct cal__view *view,
                 cal__leak_text(leak->kind), cal__bytes(&bytes, leak->bytes),
                 cal__count(&blocks, leak->blocks), leak->blocks == 1 ? "" : "s",
                 cal__bytes(&size, leak->size), leak->example);
-        cal__text_stack(out, view, view->sites[leak->site].node, options->depth, "      ");
+        cal__report_stack(out, view, view->sites[leak->site].node, options->depth, "      ");
     }
     for (size_t i = 0; i < profile->suppression_count; i++)
         if (profile->suppressions[i].blocks > 0) {
@@ -245,8 +245,8 @@ static void write_threads(FILE *out, const struct cal__profile *profile, size_t 
     fputc('\n', out);
 }
 
-void cal__text_write(FILE *out, const struct cal__view *view,
-                     const struct cal__text_options *options)
+void cal__report_write(FILE *out, const struct cal__view *view,
+                       const struct cal__report_options *options)
 {
     const struct cal__profile *profile = view->profile;
     char *caveat;

@@ -20,7 +20,7 @@ static ssize_t drop(void *cookie, const char *data, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct cal__profile_options options_of_reading = {.limit = UINT64_C(64) << 20};
-    static const struct cal__text_options options = {.top = 3, .depth = 6};
+    static const struct cal__report_options options = {.top = 3, .depth = 6};
     char *why;
     FILE *in = size > 0 ? fmemopen((void *)(uintptr_t)data, size, "r") : NULL;
     if (in == NULL)
@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     FILE *out = fopencookie(NULL, "w", (cookie_io_functions_t){.write = drop});
     struct cal__view *view = cal__view_new(profile, NULL);
-    cal__text_write(out, view, &options);
+    cal__report_write(out, view, &options);
     cal__collapsed_write(out, view, CAL__METRIC_allocations);
     cal__massif_write(out, view);
     if (!cal__pprof_write(out, view))

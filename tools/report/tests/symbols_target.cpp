@@ -34,17 +34,19 @@ struct Circle {
 __attribute__((always_inline)) static inline void innermost(int value)
 {
     __asm__ volatile("" : : "r"(value));
-    MARK(AT("shapes::innermost") AFTER("shapes::middle", 41)
-             AFTER("shapes::Circle::grow(int)", 46));
+    MARK(AT("shapes::innermost") AFTER("shapes::middle", 1001)
+             AFTER("shapes::Circle::grow(int)", 2001));
 }
 
 __attribute__((always_inline)) static inline void middle(int value)
 {
+#line 1001
     innermost(value + 1);
 }
 
 void Circle::grow(int by)
 {
+#line 2001
     middle(by);
     radius += by;
     MARK(AT("shapes::Circle::grow(int)"));

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The page in a browser: test_page.py REPORT FOLDER
+"""The page in a browser: test_page.py CALLOC FOLDER
 
 Makes pages of the example profiles in FOLDER and has page_test.mjs drive them with Chromium and playwright-core,
 which npm fetches into FOLDER, unless PLAYWRIGHT_FROM names a folder below which node finds it. Exit status 77,
@@ -41,7 +41,7 @@ def playwright(folder):
 
 
 def main():
-    report, folder = sys.argv[1], Path(sys.argv[2]).resolve()
+    calloc, folder = sys.argv[1], Path(sys.argv[2]).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     chromium = shutil.which("chromium") or skip("there is no chromium")
     node = shutil.which("node") or skip("there is no node")
@@ -49,7 +49,7 @@ def main():
     for name in ("small", "large", "hostile"):
         profile = folder / f"{name}.caltrack"
         profile.write_bytes(getattr(examples, name)().bytes())
-        subprocess.run([report, "--html", "-o", folder / f"{name}.html", profile], check=True)
+        subprocess.run([calloc, "report", "--html", "-o", folder / f"{name}.html", profile], check=True)
     environment = dict(os.environ, PAGES=str(folder), CHROMIUM=chromium,
                        PLAYWRIGHT_FROM=f"{Path(source).resolve()}/package.json")
     sys.exit(subprocess.run([node, "--test", HERE / "page_test.mjs"], env=environment, timeout=600).returncode)

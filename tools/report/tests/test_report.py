@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What `calloc report` says of profiles whose contents are known: test_report.py REPORT [--target NAME=PROGRAM…]
+"""What `calloc report` says of profiles whose contents are known: test_report.py CALLOC [--target NAME=PROGRAM…]
 [NAME…]
 
 A target is symbols_target.cpp as a compiler made it. --update writes golden/ anew, to be looked at before it is committed.
@@ -23,7 +23,7 @@ import examples  # noqa: E402
 from profile_file import (FRAMES, MODULES, NODES, NONE, SITES, STRINGS, TIMELINE, TRACE, ProfileFile,  # noqa: E402
                           header, section)
 
-REPORT = ""
+CALLOC = ""
 TARGETS = {}
 UPDATE = False
 
@@ -44,7 +44,7 @@ class Case(unittest.TestCase):
     def run_report(self, *arguments, status=0, stdin=None):
         environment = dict(os.environ, TZ="UTC", LC_ALL="C.UTF-8")
         environment.pop("DEBUGINFOD_URLS", None)
-        done = subprocess.run([REPORT, *map(str, arguments)], stdin=stdin or subprocess.DEVNULL,
+        done = subprocess.run([CALLOC, "report", *map(str, arguments)], stdin=stdin or subprocess.DEVNULL,
                               capture_output=True, env=environment, timeout=120)
         self.assertEqual(done.returncode, status, done.stderr.decode())
         return done.stdout, done.stderr.decode()
@@ -310,7 +310,7 @@ class Broken(Case):
     """What is wrong with a file is said, and what could be read is shown."""
 
     def failed(self, content, message):
-        _, errors = self.run_report(self.write(content), status=1)
+        _, errors = self.run_report(self.write(content), status=125)
         self.assertIn(message, errors)
 
     def test_not_a_profile(self):
@@ -324,9 +324,9 @@ class Broken(Case):
         self.failed(bytes(good), "the check sum of its header is wrong")
 
     def test_no_such_file(self):
-        _, errors = self.run_report(self.folder / "none", status=1)
+        _, errors = self.run_report(self.folder / "none", status=125)
         self.assertIn("No such file or directory", errors)
-        _, errors = self.run_report(self.folder, status=1)
+        _, errors = self.run_report(self.folder, status=125)
         self.assertIn("cannot be read: Is a directory", errors)
 
     def test_trace(self):
@@ -334,10 +334,10 @@ class Broken(Case):
 
     def test_cut_short(self):
         whole = examples.small().bytes()
-        _, errors = self.run_report(self.write(whole[:-1]), status=3)
+        _, errors = self.run_report(self.write(whole[:-1]), status=1)
         self.assertIn(f"was cut short after {len(whole) - 1} bytes", errors)
         for length in range(33, len(whole), 397):
-            _, errors = self.run_report(self.write(whole[:length]), status=3)
+            _, errors = self.run_report(self.write(whole[:length]), status=1)
             self.assertIn("was cut short after", errors)
 
     def test_each_section_broken(self):
@@ -353,7 +353,7 @@ class Broken(Case):
                     part[-1] ^= 0x40
                 parts.append(bytes(part))
             parts.append(section(16, b""))
-            out, errors = self.run_report(self.write(b"".join(parts)), status=3)
+            out, errors = self.run_report(self.write(b"".join(parts)), status=1)
             self.assertIn("its check sum is wrong", errors)
             self.assertIn(remains, out.decode())
 
@@ -363,7 +363,7 @@ class Broken(Case):
         part[8] ^= 1
         parts[4] = bytes(part)
         at = 32 + sum(map(len, parts[:4]))
-        out, errors = self.run_report(self.write(header() + b"".join(parts)), status=3)
+        out, errors = self.run_report(self.write(header() + b"".join(parts)), status=1)
         self.assertIn(f"is broken from byte {at} on", errors)
         self.assertIn("server --port 80", out.decode())
 
@@ -372,10 +372,10 @@ class Broken(Case):
         for kind, size in ((FRAMES, 16), (NODES, 8), (SITES, 208), (STRINGS, 0)):
             for count in (1 << 32, 1 << 60, (1 << 64) - 1):
                 content = header() + section(kind, bytes(size), size, count=count) + section(16, b"")
-                _, errors = self.run_report(self.write(content), status=3)
+                _, errors = self.run_report(self.write(content), status=1)
                 self.assertIn("broken", errors)
         content = header() + section(FRAMES, bytes(16), 16, first=1 << 40) + section(16, b"")
-        _, errors = self.run_report(self.write(content), status=3)
+        _, errors = self.run_report(self.write(content), status=1)
         self.assertIn("out of place", errors)
 
     def test_references_to_nothing(self):
@@ -385,7 +385,7 @@ class Broken(Case):
         file.sites.append(file.sites[0][:0] + struct.pack("<I", 99999) + file.sites[0][4:])
         file.leak(12345, 1, 16, 1)
         file.process["command_line"] = 1 << 30
-        out, errors = self.run_report(self.write(file), status=3)
+        out, errors = self.run_report(self.write(file), status=1)
         self.assertIn("5 references in the file lead to nothing", errors)
         self.assertIn("/opt/example/bin/server", out.decode())
 
@@ -450,16 +450,16 @@ class Arguments(Case):
 
     def test_cannot_write(self):
         path = self.write(examples.small())
-        _, errors = self.run_report("-o", self.folder / "none" / "out", path, status=1)
+        _, errors = self.run_report("-o", self.folder / "none" / "out", path, status=125)
         self.assertIn("cannot be written: No such file or directory", errors)
-        _, errors = self.run_report("-o", "/dev/full", path, status=1)
+        _, errors = self.run_report("-o", "/dev/full", path, status=125)
         self.assertIn("cannot be written: No space left on device", errors)
 
 
 def main():
-    global REPORT, UPDATE
+    global CALLOC, UPDATE
     arguments = sys.argv[1:]
-    REPORT = arguments.pop(0)
+    CALLOC = arguments.pop(0)
     while arguments[:1] == ["--target"]:
         name, _, path = arguments[1].partition("=")
         TARGETS[name] = path
