@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "doctor.h"
+#include "record.h"
 #include "run.h"
 
 const struct command commands[] = {
@@ -12,6 +13,8 @@ const struct command commands[] = {
      run_help},
     {"doctor", doctor, "[--all] [--json] [PROGRAM | PROCESS]",
      "what is loaded and in force here, and what hurts", doctor_help},
+    {"record", record, "[OPTION ...] [--] PROGRAM [ARGUMENT ...]",
+     "run a program and write a profile of its heap", record_help},
     {"report", report, "[OPTION ...] FILE", "show a profile", report_help},
     {"replay", replay, "[OPTION ...] TRACE", "make the calls of a trace, and measure", replay_help},
     {NULL, NULL, NULL, NULL, NULL},

@@ -1,0 +1,505 @@
+#include "record.h"
+
+#include <common/text.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <profile.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <units.h>
+
+#include "attach.h"
+#include "run.h"
+#include "say.h"
+
+const char record_help[] =
+    "Runs a program with libcalloc-track, which writes a profile when the program ends; or has a\n"
+    "process that runs with it write one:\n"
+    "  -p, --pid PID          a process; it needs the option track.signal, see calloc-record(1)\n"
+    "  --seconds N            with -p: record for so long; else until the end of the input or "
+    "SIGINT\n"
+    "\n"
+    "  -o, --output FILE      the profile, or trace (calloc.PROGRAM.PID.profile, or .trace)\n"
+    "  --mode MODE            all: every allocation; sample: one of each 512 KiB; trace: every\n"
+    "                         event, for calloc replay, and a profile beside it (all)\n"
+    "  --sample BYTES         sample about one of so many bytes; 64K, for example\n"
+    "  --leaks HOW            no; reachable: what nothing points to; all: what is not freed, too\n"
+    "                         (reachable)\n"
+    "  --suppressions FILE    leaks not to be told of, in the form of LeakSanitizer's\n"
+    "  --exitcode N           the status of a program that leaks and else would end with 0\n"
+    "  --with LIST            further add-ons, separated by commas\n"
+    "  --option NAME=VALUE    an option, see calloc-options(7)\n"
+    "  --libraries FOLDER     as of calloc run\n"
+    "  --quiet                say nothing about the profile\n"
+    "\n"
+    "The exit status is that of the program; 128 and a signal's number where one ended it. With -p "
+    "0.\n"
+    "125: there is no profile; 126, 127: as of calloc run; 2: wrong arguments.\n";
+
+enum mode { MODE_ALL, MODE_SAMPLE, MODE_TRACE };
+
+/* Words for run(), which they are put together as. */
+struct words {
+    char **all;
+    int count;
+};
+
+struct request {
+    enum mode mode;
+    const char *output;
+    const char *with;
+    bool quiet;
+    bool has_pid;
+    unsigned long pid, seconds;
+    struct words options; /* for run() */
+    int used;             /* words; the next one is the program */
+};
+
+static void add_word(struct words *words, char *word)
+{
+    words->all = reallocate(words->all, ((size_t)words->count + 2) * sizeof *words->all);
+    words->all[words->count++] = word;
+    words->all[words->count] = NULL;
+}
+
+static void add_option(struct words *words, const char *name, const char *value)
+{
+    struct text item = {.length = 0};
+    text_format(&item, "%s%s", name, value);
+    add_word(words, duplicate("--option"));
+    add_word(words, item.bytes);
+}
+
+static void free_words(struct words *words)
+{
+    for (int i = 0; i < words->count; i++)
+        free(words->all[i]);
+    free(words->all);
+}
+
+/* --- arguments ----------------------------------------------------------------------- */
+
+/* The index of a word in a list that ends with NULL, or -1. */
+static int index_of(const char *word, const char *const *list)
+{
+    for (int i = 0; list[i] != NULL; i++)
+        if (strcmp(list[i], word) == 0)
+            return i;
+    return -1;
+}
+
+static bool take_number(const char *text, unsigned long least, unsigned long most,
+                        unsigned long *number)
+{
+    char *end;
+    errno = 0;
+    *number = strtoul(text, &end, 10);
+    return errno == 0 && end != text && *end == '\0' && *text != '-' && *number >= least &&
+           *number <= most;
+}
+
+static bool is_size(const char *text)
+{
+    size_t digits = strspn(text, "0123456789");
+    return digits > 0 && digits < 16 &&
+           (text[digits] == '\0' ||
+            (strchr("KMG", text[digits]) != NULL && text[digits + 1] == '\0'));
+}
+
+/* Items of CALLOC_OPTIONS are separated by commas. */
+static bool take_text(struct request *request, const char *name, const char *value)
+{
+    if (strchr(value, ',') != NULL) {
+        say("a name with a comma cannot be an option: %s", value);
+        return false;
+    }
+    add_option(&request->options, name, value);
+    return true;
+}
+
+enum option {
+    MODE,
+    SAMPLE,
+    LEAKS,
+    SUPPRESSIONS,
+    EXITCODE,
+    WITH,
+    OPTION,
+    LIBRARIES,
+    OUTPUT,
+    PID,
+    SECONDS,
+    QUIET
+};
+
+static const struct {
+    const char *name, *letter;
+} options[] = {
+    [MODE] = {"--mode", NULL},         [SAMPLE] = {"--sample", NULL},
+    [LEAKS] = {"--leaks", NULL},       [SUPPRESSIONS] = {"--suppressions", NULL},
+    [EXITCODE] = {"--exitcode", NULL}, [WITH] = {"--with", NULL},
+    [OPTION] = {"--option", NULL},     [LIBRARIES] = {"--libraries", NULL},
+    [OUTPUT] = {"--output", "-o"},     [PID] = {"--pid", "-p"},
+    [SECONDS] = {"--seconds", NULL},   [QUIET] = {"--quiet", NULL},
+};
+
+static bool take(struct request *request, enum option option, const char *value)
+{
+    static const char *const modes[] = {"all", "sample", "trace", NULL};
+    static const char *const leaks[] = {"no", "reachable", "all", NULL};
+    static const char *const leak_values[] = {"0", "1", "2"};
+    unsigned long number;
+    int index;
+    switch (option) {
+    case MODE:
+        if ((index = index_of(value, modes)) < 0)
+            return say("--mode is all, sample or trace, not '%s'", value), false;
+        request->mode = (enum mode)index;
+        if (request->mode == MODE_SAMPLE)
+            add_option(&request->options, "track.sample=", "512K");
+        return true;
+    case SAMPLE:
+        if (!is_size(value))
+            return say("--sample takes a number of bytes, such as 64K, not '%s'", value), false;
+        request->mode = MODE_SAMPLE;
+        add_option(&request->options, "track.sample=", value);
+        return true;
+    case LEAKS:
+        if ((index = index_of(value, leaks)) < 0)
+            return say("--leaks is no, reachable or all, not '%s'", value), false;
+        add_option(&request->options, "track.leaks=", leak_values[index]);
+        return true;
+    case SUPPRESSIONS:
+        return take_text(request, "track.suppressions=", value);
+    case EXITCODE:
+        if (!take_number(value, 1, 255, &number))
+            return say("--exitcode takes a number from 1 to 255, not '%s'", value), false;
+        add_option(&request->options, "track.exitcode=", value);
+        return true;
+    case WITH:
+        request->with = value;
+        return true;
+    case OPTION:
+        add_option(&request->options, "", value);
+        return true;
+    case LIBRARIES:
+        add_word(&request->options, duplicate("--libraries"));
+        add_word(&request->options, duplicate(value));
+        return true;
+    case OUTPUT:
+        request->output = value;
+        return true;
+    case PID:
+        request->has_pid = true;
+        if (!take_number(value, 1, INT_MAX, &request->pid))
+            return say("--pid takes the number of a process, not '%s'", value), false;
+        return true;
+    case SECONDS:
+        if (!take_number(value, 1, 1000000000, &request->seconds))
+            return say("--seconds takes a number from 1 on, not '%s'", value), false;
+        return true;
+    case QUIET:
+        request->quiet = true;
+        return true;
+    }
+    return false;
+}
+
+/* NAME=VALUE, or NAME and then VALUE. */
+static bool take_word(struct request *request, int count, char **words, int *i)
+{
+    const char *word = words[*i];
+    for (size_t k = 0; k < sizeof options / sizeof options[0]; k++) {
+        size_t length = strlen(options[k].name);
+        bool exact = strcmp(word, options[k].name) == 0 ||
+                     (options[k].letter != NULL && strcmp(word, options[k].letter) == 0);
+        if (exact && k == QUIET)
+            return take(request, QUIET, NULL);
+        if (exact && *i + 1 < count)
+            return take(request, (enum option)k, words[++*i]);
+        if (k != QUIET && strncmp(word, options[k].name, length) == 0 && word[length] == '=')
+            return take(request, (enum option)k, word + length + 1);
+    }
+    say("wrong option, or one without its value: %s", word);
+    return false;
+}
+
+static int parse(int count, char **words, struct request *request)
+{
+    int i = 0;
+    for (; i < count && words[i][0] == '-' && words[i][1] != '\0'; i++) {
+        if (strcmp(words[i], "--") == 0) {
+            i++;
+            break;
+        }
+        if (!take_word(request, count, words, &i))
+            return MISUSED;
+    }
+    request->used = i;
+    if (!request->has_pid && i == count)
+        return say("which program?"), MISUSED;
+    if (request->has_pid && i < count)
+        return say("a program or a process, not both: %s", words[i]), MISUSED;
+    if (request->has_pid && request->options.count > 0)
+        return say("what is recorded of a process that runs was settled at its start: with --pid "
+                   "only --output and --seconds"),
+               MISUSED;
+    if (!request->has_pid && request->seconds != 0)
+        return say("--seconds is for --pid"), MISUSED;
+    return DONE;
+}
+
+/* --- the program ------------------------------------------------------------------- */
+
+/* Absolute, and as the library reads it: "%" stands for itself. */
+static bool name_output(const struct request *request, const char *program, struct text *path)
+{
+    char folder[PATH_MAX];
+    const char *slash = strrchr(program, '/');
+    if (request->output == NULL || request->output[0] != '/') {
+        if (getcwd(folder, sizeof folder) == NULL) {
+            say("there is no working directory: %s", strerror(errno));
+            return false;
+        }
+        text_format(path, "%s/", folder);
+    }
+    if (request->output != NULL)
+        text_string(path, request->output);
+    else
+        text_format(path, "calloc.%s", slash ? slash + 1 : program);
+    if (strchr(text_get(path), ',') == NULL)
+        return true;
+    say("the library cannot write to a path with a comma: %s", text_get(path));
+    return false;
+}
+
+static void as_pattern(const char *path, const char *end, struct text *pattern)
+{
+    for (; *path != '\0'; path++)
+        text_bytes(pattern, "%%", *path == '%' ? 2 : 0), text_bytes(pattern, path, *path != '%');
+    text_string(pattern, end);
+}
+
+static volatile sig_atomic_t child;
+
+static void pass_on(int number)
+{
+    if (child > 0)
+        kill((pid_t)child, number);
+}
+
+/* What the terminal sends goes to the program, too, which may go on; what is sent to us alone is passed on. */
+static void take_signals(void)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN},
+                     pass = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
+    sigaction(SIGINT, &ignore, NULL);
+    sigaction(SIGQUIT, &ignore, NULL);
+    sigaction(SIGTERM, &pass, NULL);
+    sigaction(SIGHUP, &pass, NULL);
+}
+
+/* Runs the program in a child. Its exit status, or 128 and the signal. `*started`: the program was; if not, the
+ * status is ours, and why has been said. */
+static int run_child(struct words *words, pid_t *id, bool *started)
+{
+    int status, ends[2];
+    char byte = 0;
+    sigset_t held, before;
+    *started = false;
+    /* Its other end is closed when the program takes the child's place. */
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        say("no pipe: %s", strerror(errno));
+        return FAILED;
+    }
+    sigemptyset(&held);
+    sigaddset(&held, SIGTERM);
+    sigaddset(&held, SIGHUP);
+    sigprocmask(SIG_BLOCK, &held, &before);
+    fflush(stdout);
+    pid_t made = fork();
+    if (made < 0) {
+        say("no process: %s", strerror(errno));
+        sigprocmask(SIG_SETMASK, &before, NULL);
+        close(ends[0]);
+        close(ends[1]);
+        return FAILED;
+    }
+    if (made == 0) {
+        sigprocmask(SIG_SETMASK, &before, NULL);
+        status = run(words->count, words->all);
+        exit(write(ends[1], &byte, 1) == 1 ? status : FAILED);
+    }
+    child = made;
+    *id = made;
+    take_signals();
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    close(ends[1]);
+    ssize_t got;
+    while ((got = read(ends[0], &byte, 1)) < 0 && errno == EINTR) {}
+    *started = got == 0;
+    close(ends[0]);
+    while (waitpid(made, &status, 0) < 0)
+        if (errno != EINTR) {
+            say("the program was lost: %s", strerror(errno));
+            *started = false;
+            return FAILED;
+        }
+    child = 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* Files that start as PATH. does: what other processes of the program have written. */
+static unsigned count_others(const char *path, const char *end)
+{
+    struct text folder = {.length = 0};
+    struct piece base = piece_base((struct piece){path, strlen(path)});
+    unsigned count = 0;
+    text_bytes(&folder, path, strlen(path) - base.length);
+    DIR *open = opendir(text_get(&folder));
+    const struct dirent *entry;
+    while (open != NULL && (entry = readdir(open)) != NULL) {
+        const char *rest = entry->d_name + base.length;
+        if (strncmp(entry->d_name, base.bytes, base.length) != 0 || *rest++ != '.')
+            continue;
+        size_t digits = strspn(rest, "0123456789");
+        count += digits > 0 && strcmp(rest + digits, end) == 0;
+    }
+    if (open != NULL)
+        closedir(open);
+    text_free(&folder);
+    return count;
+}
+
+/* One line on what was recorded. */
+static void tell(const char *path)
+{
+    char *why = NULL;
+    FILE *file = fopen(path, "rbe");
+    struct cal__profile *profile =
+        file ? cal__profile_read(file, &(struct cal__profile_options){.limit = 0}, &why) : NULL;
+    if (file != NULL)
+        fclose(file);
+    if (profile == NULL) {
+        say("%s %s", path, why ? why : strerror(errno));
+        free(why);
+        return;
+    }
+    struct cal__number allocations, peak, leaked;
+    uint64_t bytes = 0, blocks = 0;
+    for (size_t i = 0; i < profile->leak_count; i++)
+        if (profile->leaks[i].kind != CAL_LEAK_NOT_FREED &&
+            profile->leaks[i].suppression == CAL_FILE_NONE) {
+            bytes += profile->leaks[i].bytes;
+            blocks += profile->leaks[i].blocks;
+        }
+    say("%s allocations, %s at the peak", cal__count(&allocations, profile->process.allocations),
+        cal__bytes(&peak, profile->process.peak_bytes));
+    if (blocks > 0)
+        say("%s in %" PRIu64 " block%s leaked", cal__bytes(&leaked, bytes), blocks,
+            blocks == 1 ? "" : "s");
+    cal__profile_free(profile);
+}
+
+/* FILE.PID becomes FILE. Whether it was there. */
+static bool settle(const char *path, pid_t id, const char *end, struct text *name)
+{
+    struct text from = {.length = 0};
+    text_format(&from, "%s.%ld%s", path, (long)id, end);
+    text_format(name, "%s%s", path, end);
+    bool there = rename(text_get(&from), text_get(name)) == 0;
+    if (!there && errno != ENOENT)
+        say("%s cannot be renamed: %s", text_get(&from), strerror(errno));
+    text_free(&from);
+    return there;
+}
+
+/* Whether there is something to show for it. */
+static bool finish(const struct request *request, const char *path, pid_t id)
+{
+    static const char profile_end[] = ".profile", trace_end[] = ".trace";
+    bool trace = request->mode == MODE_TRACE, plain = request->output != NULL;
+    struct text profile = {.length = 0}, events = {.length = 0};
+    bool good = true;
+    if (plain) {
+        good = settle(path, id, trace ? profile_end : "", &profile);
+        if (trace)
+            good = settle(path, id, "", &events) && good;
+    } else {
+        text_format(&profile, "%s.%ld%s", path, (long)id, profile_end);
+        text_format(&events, "%s.%ld%s", path, (long)id, trace_end);
+        good = access(text_get(&profile), F_OK) == 0;
+    }
+    if (!good) {
+        say("the program wrote no profile: was it static, or ended by SIGKILL?");
+    } else if (!request->quiet) {
+        tell(text_get(&profile));
+        say("calloc report %s shows it", text_get(&profile));
+        if (trace)
+            say("calloc replay %s makes the same calls", text_get(&events));
+        unsigned others = count_others(path, plain ? "" : profile_end);
+        if (!plain)
+            others -= others > 0;
+        if (others > 0)
+            say("%u other process%s wrote %s.PID%s", others, others == 1 ? "" : "es", path,
+                plain ? "" : profile_end);
+    }
+    text_free(&profile);
+    text_free(&events);
+    return good;
+}
+
+static int record_program(struct request *request, int count, char **words)
+{
+    struct words all = {.count = 0};
+    struct text path = {.length = 0}, pattern = {.length = 0}, with = {.length = 0};
+    bool trace = request->mode == MODE_TRACE, plain = request->output != NULL;
+    if (!name_output(request, words[request->used], &path)) {
+        text_free(&path);
+        return MISUSED;
+    }
+    text_format(&with, "track%s%s", request->with ? "," : "", request->with ? request->with : "");
+    add_word(&all, duplicate("--with"));
+    add_word(&all, with.bytes);
+    as_pattern(text_get(&path), plain ? trace ? ".%p.profile" : ".%p" : ".%p.profile", &pattern);
+    add_option(&all, "track.path=", text_get(&pattern));
+    if (trace) {
+        text_clear(&pattern);
+        as_pattern(text_get(&path), plain ? ".%p" : ".%p.trace", &pattern);
+        add_option(&all, "track.trace=", text_get(&pattern));
+    }
+    /* We say it ourselves, once for all processes. */
+    add_option(&all, "track.quiet=", "1");
+    for (int i = 0; i < request->options.count; i++)
+        add_word(&all, duplicate(request->options.all[i]));
+    add_word(&all, duplicate("--"));
+    for (int i = request->used; i < count; i++)
+        add_word(&all, duplicate(words[i]));
+    pid_t id;
+    bool started;
+    int status = run_child(&all, &id, &started);
+    if (started && !finish(request, text_get(&path), id) && status == DONE)
+        status = FAILED;
+    free_words(&all);
+    text_free(&path);
+    text_free(&pattern);
+    return status;
+}
+
+int record(int count, char **words)
+{
+    struct request request = {.mode = MODE_ALL};
+    int status = parse(count, words, &request);
+    if (status == DONE)
+        status = request.has_pid ? attach((pid_t)request.pid, request.seconds, request.output)
+                                 : record_program(&request, count, words);
+    free_words(&request.options);
+    return status;
+}

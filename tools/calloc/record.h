@@ -1,0 +1,9 @@
+/* calloc record. */
+#ifndef CALLOC_RECORD_H
+#define CALLOC_RECORD_H
+
+extern const char record_help[];
+
+int record(int count, char **words);
+
+#endif
