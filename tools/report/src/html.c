@@ -1,7 +1,7 @@
 #include "formats.h"
 
 /* `before` and `after` the profile's JSON: embed.py makes it of the files in page/. */
-#include "page.inc"
+#include "html.inc"
 
 void cal__html_write(FILE *out, const struct cal__view *view)
 {

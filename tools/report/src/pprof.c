@@ -170,7 +170,7 @@ static void add_samples(struct writing *writing)
 /* gzip, as pprof reads and writes its files. */
 static bool write_compressed(FILE *out, const struct cal__bytes_buffer *bytes)
 {
-    unsigned char chunk[65536];
+    unsigned char chunk[65536] = {0};
     z_stream stream = {.next_in = bytes->data};
     size_t left = bytes->length;
     if (deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) !=

@@ -47,7 +47,7 @@ const char report_help[] =
     "\n"
     "Metrics:\n"
 #define METRIC(name, unit, label, help) "  " #name ": " help "\n"
-#include "metrics.def"
+#include "view.def"
 #undef METRIC
     "\n"
     "The exit status is 1 when the file was broken and the report is of what could be read;\n"

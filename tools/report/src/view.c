@@ -8,7 +8,7 @@
 
 const struct cal__metric_facts cal__metrics[CAL__METRICS] = {
 #define METRIC(name, unit, label, help) {#name, #unit, label, help},
-#include "metrics.def"
+#include "view.def"
 #undef METRIC
 };
 

@@ -11,7 +11,7 @@
 
 enum cal__metric {
 #define METRIC(name, unit, label, help) CAL__METRIC_##name,
-#include "metrics.def"
+#include "view.def"
 #undef METRIC
     CAL__METRICS
 };
