@@ -133,6 +133,8 @@ static bool rep_line(struct cal__import *import, const char *line)
     uint32_t thread = cal__building_thread(import->building, 0);
     if (kind == 'a')
         cal__building_allocate(import->building, thread, id, CAL__CALL_MALLOC, 0, size);
+    else if (kind == 'r' && size == 0)
+        cal__building_free_block(import->building, thread, id); /* as realloc() of old did */
     else if (kind == 'r')
         cal__building_resize(import->building, thread, id, id, size);
     else if (kind == 'f')

@@ -255,10 +255,16 @@ int cal__play(const struct cal__script *script, const struct cal__play_options *
         players[i].playing = playing;
         players[i].thread = &cal__script_threads(script)[i];
     }
-    int error = conduct(playing, cal__measure_resident_exactly(), result);
+    uint64_t baseline = cal__measure_resident_exactly();
+    int error = conduct(playing, baseline, result);
     /* Where a thread cannot be started, others may wait for it: then all this stays as long as they do. */
     if (error != 0)
         return error;
+    if (options->at_end != NULL)
+        options->at_end(options->context);
+    for (uint64_t i = 0; i < script->blocks; i++)
+        free(places[i].block);
+    result->freed_resident = less(cal__measure_resident_exactly(), baseline);
     munmap(places, script->blocks ? script->blocks * sizeof *places : 1);
     munmap(players, script->threads ? script->threads * sizeof *players : 1);
     munmap(playing, sizeof *playing);

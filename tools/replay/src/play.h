@@ -16,7 +16,9 @@ enum cal__play_touch { CAL__PLAY_TOUCH_NOTHING, CAL__PLAY_TOUCH_PAGES, CAL__PLAY
 
 struct cal__play_options {
     enum cal__play_order order;
-    enum cal__play_touch touch; /* which bytes of a block are written to once it is there */
+    enum cal__play_touch touch;    /* which bytes of a block are written to once it is there */
+    void (*at_end)(void *context); /* called before what is left is freed; NULL: nothing */
+    void *context;
 };
 
 struct cal__play_result {
@@ -24,6 +26,8 @@ struct cal__play_result {
     uint64_t failed;          /* calls that found no memory */
     uint64_t peak_resident;   /* bytes above what was there before; sampled */
     struct cal__sample end;
+    uint64_t
+        freed_resident; /* bytes that the allocator keeps when all blocks are freed after that */
     struct cal__samples samples;
 };
 

@@ -144,8 +144,9 @@ struct allocator {
     struct cal_statistics statistics;
 };
 
-static void look_at_allocator(struct allocator *allocator)
+static void look_at_allocator(void *context)
 {
+    struct allocator *allocator = context;
     Dl_info info;
     const char *(*version)(void) = NULL;
     int (*stats)(struct cal_statistics *) = NULL;
@@ -198,6 +199,7 @@ static void write_text(const struct cal__script *script, const struct cal__play_
     printf("  live at the end         %12s\n", cal__bytes(&a, result->end.live));
     printf("  resident at the end     %12s  fragmentation %.1f %%\n",
            cal__bytes(&a, result->end.resident), 100 * fragmentation(&result->end));
+    printf("  and when all is freed   %12s\n", cal__bytes(&a, result->freed_resident));
     if (allocator->version != NULL)
         printf("  by its own count        %12s  between live blocks; %s mapped at the most\n",
                cal__bytes(&a, allocator->statistics.fragmentation_bytes),
@@ -239,9 +241,10 @@ static void write_json(const struct cal__script *script, const struct cal__play_
            script->ignored, result->failed);
     printf(",\"wall_ns\":%" PRIu64 ",\"processor_ns\":%" PRIu64 ",\"peak_live_bytes\":%" PRIu64
            ",\"peak_resident_bytes\":%" PRIu64 ",\"end_live_bytes\":%" PRIu64
-           ",\"end_resident_bytes\":%" PRIu64 ",\"timeline\":[",
+           ",\"end_resident_bytes\":%" PRIu64 ",\"freed_resident_bytes\":%" PRIu64
+           ",\"timeline\":[",
            result->wall, result->processor, script->peak_bytes, result->peak_resident,
-           result->end.live, result->end.resident);
+           result->end.live, result->end.resident, result->freed_resident);
     for (size_t i = 0; i < result->samples.count; i++) {
         const struct cal__sample *sample = &result->samples.all[i];
         printf("%s{\"ns\":%" PRIu64 ",\"live_bytes\":%" PRIu64 ",\"resident_bytes\":%" PRIu64 "}",
@@ -253,9 +256,15 @@ static void write_json(const struct cal__script *script, const struct cal__play_
 int replay(int count, char **words)
 {
     static struct cal__play_result result;
-    struct request request = {
-        .play = {CAL__PLAY_BLOCKS, CAL__PLAY_TOUCH_PAGES}, .limit = 50000000, .rows = 20};
     struct allocator allocator;
+    struct request request = {
+        .play = {.order = CAL__PLAY_BLOCKS,
+                 .touch = CAL__PLAY_TOUCH_PAGES,
+                 .at_end = look_at_allocator,
+                 .context = &allocator},
+        .limit = 50000000,
+        .rows = 20,
+    };
     bool broken = false;
     /* getopt's convention: the first word is the command's name. */
     char **arguments = cal__allocate_array((size_t)count + 2, sizeof *arguments);
@@ -278,7 +287,6 @@ int replay(int count, char **words)
                 request.file, strerror(-error));
         return STATUS_FAILED;
     }
-    look_at_allocator(&allocator);
     if (request.json)
         write_json(script, &result, &allocator);
     else

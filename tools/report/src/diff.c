@@ -111,7 +111,7 @@ static const char *signed_text(struct cal__number *number, enum cal__metric metr
 static void write_change(FILE *out, const struct change *change, enum cal__metric metric,
                          const struct cal__report_options *options)
 {
-    struct cal__number text, before, after;
+    struct cal__number text = {""}, before, after;
     fprintf(out, "  %s, from %s to %s\n", signed_text(&text, metric, difference(change, metric)),
             cal__metric_text(&before, metric, change->values[BEFORE][metric]),
             cal__metric_text(&after, metric, change->values[AFTER][metric]));
@@ -128,7 +128,7 @@ void cal__diff_write(FILE *out, const struct cal__view *before, const struct cal
             cal__profile_string(after->profile, after->profile->process.command_line), "", "before",
             "after", "difference");
     for (int m = 0; m < CAL__METRICS; m++) {
-        struct cal__number old, new, change;
+        struct cal__number old, new, change = {""};
         fprintf(out, "%-26s %14s %14s %14s\n", cal__metrics[m].label,
                 cal__metric_text(&old, (enum cal__metric)m, before->totals[m]),
                 cal__metric_text(&new, (enum cal__metric)m, after->totals[m]),
