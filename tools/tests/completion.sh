@@ -41,6 +41,14 @@ of_calloc '*/etc/passwd*' calloc run --level light cat /etc/passw
 of_calloc '*/etc/passwd*' calloc run -- cat --level /etc/passw
 of_calloc '*bash*' calloc run bas
 of_calloc '--all --json' calloc doctor --
+of_calloc '--collapsed' calloc report --col
+of_calloc '--no-symbols' calloc report --no
+of_calloc 'temporaries' calloc report --metric te
+of_calloc '*/etc/passwd*' calloc report --html /etc/passw
+of_calloc 'trace' calloc record --mode tr
+of_calloc '*/etc/passwd*' calloc record -o /etc/passw
+of_calloc '*/etc/passwd*' calloc record --mode all cat /etc/passw
+of_calloc 'total' calloc replay --order t
 of_preload 'enable' calloc-preload en
 of_preload 'disable' calloc-preload di
 of_preload 'light' calloc-preload enable --level l

@@ -20,7 +20,7 @@ done
 # options PAGE HELP: each --option of the help stands in the page.
 options() {
     local page=$1 option count=0
-    for option in $(grep -oE -- '--[a-z]+' <<<"$2" | sort -u); do
+    for option in $(grep -oE -- '--[a-z]+(-[a-z]+)*' <<<"$2" | sort -u); do
         count=$((count + 1))
         grep -qE -- "Fl ${option#-}( |\$)" "$page" || wrong "$page: does not tell of $option"
     done
