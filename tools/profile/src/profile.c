@@ -258,6 +258,12 @@ static void check_references(struct cal__profile *profile)
         cal__profile_warn(profile, "%zu references in the file lead to nothing.", wrong);
 }
 
+static int by_block_size(const void *left, const void *right)
+{
+    const struct cal__file_class *a = left, *b = right;
+    return a->block_size < b->block_size ? -1 : a->block_size > b->block_size;
+}
+
 struct cal__profile *cal__profile_read(FILE *file, const struct cal__profile_options *options,
                                        char **why)
 {
@@ -282,6 +288,9 @@ struct cal__profile *cal__profile_read(FILE *file, const struct cal__profile_opt
     profile->strings = cal__allocate_resize(profile->strings, profile->string_bytes + 1);
     profile->strings[profile->string_bytes] = '\0';
     check_references(profile);
+    /* The one table whose order is nobody's matter. */
+    if (profile->class_count > 0)
+        qsort(profile->classes, profile->class_count, sizeof *profile->classes, by_block_size);
     return profile;
 }
 

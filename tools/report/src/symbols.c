@@ -12,6 +12,7 @@
 
 #include "demangle.h"
 #include "dwarf_index.h"
+#include "symbol_table.h"
 #include <allocate.h>
 
 static const char usual_directories[] = "/usr/lib/debug";
@@ -96,6 +97,7 @@ struct lookup {
     GElf_Addr bias; /* from the addresses of the file to libdwfl's */
     Dwarf_Addr dwarf_bias;
     struct cal__dwarf_index *index; /* NULL: no debugging information */
+    struct cal__symbol_table *table;
     struct cal__symbol symbols[CAL__DWARF_DEPTH];
     char *names[CAL__DWARF_DEPTH]; /* what is to be freed of them */
 };
@@ -175,11 +177,8 @@ static unsigned by_dwarf(struct lookup *lookup, GElf_Addr address)
 /* Symbol tables know the functions of assembly, and all of them where there is no more. */
 static char *by_symbol_table(const struct lookup *lookup, GElf_Addr address)
 {
-    GElf_Off offset;
-    GElf_Sym symbol;
-    const char *name =
-        dwfl_module_addrinfo(lookup->module, address, &offset, &symbol, NULL, NULL, NULL);
-    if (name == NULL || *name == '\0')
+    const char *name = cal__symbol_table_find(lookup->table, address);
+    if (name == NULL)
         return NULL;
     /* "@GLIBC_2.2.5" is nothing that anybody wrote. */
     char *plain = cal__allocate_string(name, strcspn(name, "@"));
@@ -235,6 +234,7 @@ enum cal__symbols_found cal__symbols_look_up(const struct cal__symbols_paths *pa
     }
     if (lookup.module != NULL) {
         Dwarf *dwarf = dwfl_module_getdwarf(lookup.module, &lookup.dwarf_bias);
+        lookup.table = cal__symbol_table_new(lookup.module);
         if (dwarf != NULL)
             lookup.index = cal__dwarf_index_new(dwarf);
         found = dwarf ? CAL__SYMBOLS_LINES : CAL__SYMBOLS_NAMES;
@@ -246,6 +246,7 @@ enum cal__symbols_found cal__symbols_look_up(const struct cal__symbols_paths *pa
             take(context, i, NULL, 0);
     }
     cal__dwarf_index_free(lookup.index);
+    cal__symbol_table_free(lookup.table);
     if (dwfl != NULL)
         dwfl_end(dwfl);
     free(search);

@@ -25,7 +25,7 @@ void cal__report_stack(FILE *out, const struct cal__view *view, uint32_t node, s
                 cal__view_position(view, node)->inlined ? " [inlined]" : "");
     }
     if (left > 0)
-        fprintf(out, "%s… and %zu callers\n", indent, left);
+        fprintf(out, "%s… and %zu caller%s\n", indent, left, left == 1 ? "" : "s");
 }
 
 /* --- totals --------------------------------------------------------------------- */
@@ -143,6 +143,9 @@ static int by_leaked_bytes(const void *left, const void *right)
     return a < b ? -1 : a > b;
 }
 
+/* More than of other lists: each is to be mended. */
+enum { LEAKS = 10 };
+
 static void write_leaks(FILE *out, const struct cal__view *view,
                         const struct cal__report_options *options)
 {
@@ -161,7 +164,7 @@ static void write_leaks(FILE *out, const struct cal__view *view,
     sorted = profile;
     qsort(order, count, sizeof *order, by_leaked_bytes);
     fputs(count ? "Leaks\n" : "No leaks\n", out);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && i < LEAKS * options->top; i++) {
         const struct cal__file_leak *leak = &profile->leaks[order[i]];
         struct cal__number bytes, blocks, size;
         fprintf(out, "  %s leak: %s in %s block%s of %s, for example at 0x%" PRIx64 "\n",
@@ -170,6 +173,8 @@ static void write_leaks(FILE *out, const struct cal__view *view,
                 cal__bytes(&size, leak->size), leak->example);
         cal__report_stack(out, view, view->sites[leak->site].node, options->depth, "      ");
     }
+    if (count > LEAKS * options->top)
+        fprintf(out, "  … and %zu more: --top shows more\n", count - LEAKS * options->top);
     for (size_t i = 0; i < profile->suppression_count; i++)
         if (profile->suppressions[i].blocks > 0) {
             struct cal__number bytes, blocks;
