@@ -17,58 +17,63 @@ const flame = (() => {
     return hues.get(module);
   }
 
-  /** Frames of the same function are one, whatever their lines. */
-  function childOf(parent, node) {
-    const key = `${positionOf(node)[0]}.${positionOf(node)[3]}`;
-    let child = parent.children.get(key);
-    if (!child) {
-      child = { parent, node, value: 0, own: 0, depth: parent.depth + 1, children: new Map(), found: false };
-      parent.children.set(key, child);
+  // Frames of the same function are one, whatever their lines: positions get the number of their function.
+  const functionNumbers = new Map();
+  const functionOfPosition = profile.positions.map(([name, , , module]) => {
+    const key = `${name}.${module}`;
+    if (!functionNumbers.has(key)) functionNumbers.set(key, functionNumbers.size);
+    return functionNumbers.get(key);
+  });
+
+  const newFrame = (parent, node) =>
+    ({ parent, node, value: 0, own: 0, depth: parent ? parent.depth + 1 : 0, stacks: [], children: null, shown: null });
+
+  /** The callees of a frame, or in the other order its callers, the largest first. They are made when they are first
+      looked at: most are never wide enough to be. */
+  function childrenOf(frame) {
+    if (frame.children) return frame.children;
+    const byFunction = new Map();
+    for (const stack of frame.stacks) {
+      if (stack.nodes.length === frame.depth) {
+        frame.own += stack.value;
+        continue;
+      }
+      const node = stack.nodes[frame.depth];
+      const key = functionOfPosition[profile.nodes[2 * node + 1]];
+      let child = byFunction.get(key);
+      if (!child) {
+        child = newFrame(frame, node);
+        byFunction.set(key, child);
+      }
+      child.value += stack.value;
+      child.stacks.push(stack);
     }
-    return child;
+    frame.children = [...byFunction.values()].sort((one, other) => other.value - one.value);
+    return frame.children;
   }
 
   function build(order) {
-    root = { parent: null, node: 0, value: 0, own: 0, depth: 0, children: new Map(), found: false };
+    root = newFrame(null, 0);
     for (const site of profile.sites) {
       const value = site.values[metric];
       if (!value) continue;
-      const stack = stackOf(site.node);
-      if (order === 'down') stack.reverse();
-      let at = root;
+      const nodes = stackOf(site.node);
+      if (order === 'down') nodes.reverse();
       root.value += value;
-      for (const node of stack) {
-        at = childOf(at, node);
-        at.value += value;
-      }
-      at.own += value;
+      root.stacks.push({ nodes, value });
     }
     zoomed = current = root;
   }
 
   const nameOf = (frame) => (frame === root ? 'all' : functionOf(frame.node));
 
-  /** Marks what is found, and adds up what it holds; a frame inside of a found one counts once. */
-  function mark() {
-    let sum = 0;
-    let frames = 0;
-    const walk = [[root, false]];
-    while (walk.length) {
-      const [frame, inside] = walk.pop();
-      frame.found = found !== null && frame !== root && found(frame.node);
-      if (frame.found) {
-        frames++;
-        if (!inside) sum += frame.value;
-      }
-      for (const child of frame.children.values()) walk.push([child, inside || frame.found]);
-    }
-    return [sum, frames];
-  }
+  const isFound = (frame) => found !== null && frame !== root && found(frame.node);
 
   const describe = (frame) =>
     `${nameOf(frame)}: ${valueText(metric, frame.value)}, ${percentText(frame.value, root.value)}`;
 
   function detail(frame) {
+    childrenOf(frame); // which tells how much is its own
     const box = byId('flame-detail');
     box.replaceChildren(element('b', {}, nameOf(frame)), element('br'),
       `${valueText(metric, frame.value)} ${profile.metrics[metric].label}, ` +
@@ -84,7 +89,7 @@ const flame = (() => {
   function place(frame, left, width, top, above) {
     const name = nameOf(frame);
     const made = element('div', {
-      className: 'frame' + (above ? ' above' : '') + (frame.found ? ' found' : '') +
+      className: 'frame' + (above ? ' above' : '') + (isFound(frame) ? ' found' : '') +
         (width < 26 ? ' narrow' : '') + (frame !== root && isInlined(frame.node) ? ' inlined' : ''),
       title: describe(frame), tabIndex: -1, role: 'treeitem',
       'aria-level': frame.depth + 1, 'aria-label': describe(frame),
@@ -125,8 +130,9 @@ const flame = (() => {
       shown++;
       place(frame, left, wide, row * rowHeight, false);
       let at = left;
-      const children = [...frame.children.values()].sort((a, b) => b.value - a.value);
-      for (const child of children) {
+      // Too narrow to have a child that shows.
+      if (wide < narrowest) continue;
+      for (const child of childrenOf(frame)) {
         const childWidth = (child.value / frame.value) * wide;
         if (childWidth < narrowest) break;
         walk.push([child, at, childWidth, row + 1]);
@@ -155,13 +161,12 @@ const flame = (() => {
     detail(current);
   }
 
-  const siblings = (frame) => (frame.parent
-    ? [...frame.parent.children.values()].sort((a, b) => b.value - a.value) : [frame]);
+  const siblings = (frame) => (frame.parent ? childrenOf(frame.parent) : [frame]);
 
   function key(event) {
     const actions = {
       ArrowUp: () => goTo(current.parent),
-      ArrowDown: () => goTo([...current.children.values()].sort((a, b) => b.value - a.value)[0]),
+      ArrowDown: () => goTo(childrenOf(current)[0]),
       ArrowLeft: () => goTo(siblings(current)[siblings(current).indexOf(current) - 1]),
       ArrowRight: () => goTo(siblings(current)[siblings(current).indexOf(current) + 1]),
       Enter: () => zoom(current, true),
@@ -177,10 +182,16 @@ const flame = (() => {
   function search() {
     const text = byId('flame-search').value.trim();
     found = text ? matcher(text) : null;
-    const [sum, frames] = mark();
+    let sum = 0;
+    let stacks = 0;
+    for (const stack of found ? root.stacks : [])
+      if (stack.nodes.some(found)) {
+        stacks++;
+        sum += stack.value;
+      }
     byId('flame-status').textContent = !text ? ''
       : found === null ? 'That is not a regular expression yet.'
-        : frames ? `${countText(frames)} frame${frames === 1 ? '' : 's'}, with ${valueText(metric, sum)}, ` +
+        : stacks ? `${countText(stacks)} call stack${stacks === 1 ? '' : 's'}, with ${valueText(metric, sum)}, ` +
           `${percentText(sum, root.value)} of all.` : 'Nothing is called that.';
   }
 

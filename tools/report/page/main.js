@@ -3,7 +3,7 @@
 function head() {
   const { process, totals } = profile;
   const name = baseName(process.program) || process.command.split(' ')[0] || 'program';
-  byId('title').textContent = process.command || name;
+  byId('title').textContent = byId('title').title = process.command || name;
   document.title = `Heap of ${name}`;
   const start = new Date(process.start_ns / 1e6);
   byId('about').textContent = [

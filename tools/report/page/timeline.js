@@ -8,6 +8,7 @@ const timeline = (() => {
       label: 'memory', text: bytesText,
       series: [['live_bytes', 'allocated and not freed'], ['resident_bytes', 'resident, of the whole process']],
     },
+    live: { label: 'allocated memory alone', text: bytesText, series: [['live_bytes', 'allocated and not freed']] },
     blocks: { label: 'live blocks', text: countText, series: [['live_blocks', 'live blocks']] },
     allocations: { label: 'allocations so far', text: countText, series: [['allocations', 'allocations']] },
   };
