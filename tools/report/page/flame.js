@@ -191,7 +191,8 @@ const flame = (() => {
       }
     byId('flame-status').textContent = !text ? ''
       : found === null ? 'That is not a regular expression yet.'
-        : stacks ? `${countText(stacks)} call stack${stacks === 1 ? '' : 's'}, with ${valueText(metric, sum)}, ` +
+        : stacks ? `${countText(stacks)} call stack${stacks === 1 ? '' : 's'}, with ${valueText(metric, sum)} ` +
+          `${profile.metrics[metric].label}, ` +
           `${percentText(sum, root.value)} of all.` : 'Nothing is called that.';
   }
 

@@ -96,11 +96,11 @@ test('flame graph: search', async (t) => {
   assert.equal(await focused(page), 'flame-search');
   await page.keyboard.type('LIBPARSE');
   assert.equal(await page.locator('.frame.found').count(), 1);
-  assert.equal(await status(page, 'flame'), '1 call stack, with 900 B, 18.0 % of all.');
+  assert.equal(await status(page, 'flame'), '1 call stack, with 900 B live at the end, 18.0 % of all.');
   await page.fill('#flame-search', '/0x[23]000$/');
   assert.equal(await page.locator('.frame.found').count(), 3);
   // A stack with two of them counts once.
-  assert.equal(await status(page, 'flame'), '3 call stacks, with 4.9 KiB, 100.0 % of all.');
+  assert.equal(await status(page, 'flame'), '3 call stacks, with 4.9 KiB live at the end, 100.0 % of all.');
   await page.fill('#flame-search', '/(/');
   assert.match(await status(page, 'flame'), /not a regular expression/);
   await page.fill('#flame-search', 'nothing of this name');
