@@ -129,6 +129,19 @@ class Other(Case):
             "peak_space": 1000, "temporary_objects": 0, "leaked_objects": 10, "leaked_space": 1000})
         self.assertEqual(text[profile["default"]], "inuse_space")
 
+    def test_go_tool_pprof(self):
+        if not shutil.which("go"):
+            self.skipTest("there is no go, whose pprof reads it")
+        path = self.folder / "profile.pb.gz"
+        self.run_report("--pprof", "-o", path, self.write(examples.small()))
+        environment = dict(os.environ, HOME=str(self.folder))
+        for index, expected in (("peak_space", "26000B 86.67%"), ("alloc_objects", "100B 88.50%"),
+                                ("leaked_space", "1000B 100%")):
+            shown = subprocess.run(["go", "tool", "pprof", f"-sample_index={index}", "-top", "-unit=B", path],
+                                   capture_output=True, text=True, check=True, env=environment)
+            self.assertIn("File: server", shown.stdout)
+            self.assertIn(expected, " ".join(shown.stdout.split()))
+
     def test_page(self):
         out, _ = self.run_report("--html", self.write(examples.small()))
         page = out.decode()
