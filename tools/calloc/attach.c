@@ -232,11 +232,9 @@ static void interrupt(int number)
 /* Waits as long as it is to be recorded; false: the process has ended. */
 static bool wait_for_end(const struct target *target, unsigned long seconds)
 {
-    struct sigaction action = {.sa_handler = interrupt}, before;
     struct timespec now, until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += (time_t)seconds;
-    sigaction(SIGINT, &action, &before);
     bool alive = true;
     for (bool done = false; !done && !interrupted && alive;) {
         struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
@@ -247,7 +245,6 @@ static bool wait_for_end(const struct target *target, unsigned long seconds)
                                   (now.tv_sec == until.tv_sec && now.tv_nsec >= until.tv_nsec);
         alive = kill(target->id, 0) == 0 || errno == EPERM;
     }
-    sigaction(SIGINT, &before, NULL);
     return alive;
 }
 
@@ -296,7 +293,10 @@ int attach(pid_t id, unsigned long seconds, const char *output)
 {
     struct target target = {.id = id};
     struct text path = {.length = 0};
+    /* From here on: a recording that was begun is to be ended. */
+    struct sigaction action = {.sa_handler = interrupt}, before;
     int status = FAILED;
+    sigaction(SIGINT, &action, &before);
     if (!find(&target) || !send(&target)) {
         /* It has been said. */
     } else if (await(&target, &path)) {
@@ -318,6 +318,7 @@ int attach(pid_t id, unsigned long seconds, const char *output)
         if (status != DONE && newest(&target, "", &path)) /* written as it ended */
             status = hand_over(text_get(&path), output);
     }
+    sigaction(SIGINT, &before, NULL);
     process_free(&target.process);
     text_free(&target.pattern);
     text_free(&path);
