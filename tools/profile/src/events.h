@@ -11,6 +11,7 @@ struct cal__event {
     uint32_t site;    /* ALLOCATE */
     uint32_t thread;  /* number in THREADS, not checked */
     uint32_t kind;    /* enum cal__event_kind */
+    uint32_t number;  /* left to who takes it */
 };
 
 typedef void cal__events_take(void *context, const struct cal__event *event);

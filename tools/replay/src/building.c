@@ -7,21 +7,7 @@
 #include <unistd.h>
 
 #include <allocate.h>
-
-/* A table from 64-bit keys to numbers, open and at most half full. A key that goes leaves its entry behind
- * with a number of NOTHING. */
-struct entry {
-    uint64_t key;
-    uint32_t number;
-    bool used;
-};
-
-struct table {
-    struct entry *entries;
-    size_t mask, used;
-};
-
-#define NOTHING UINT32_MAX
+#include <table.h>
 
 struct block {
     uint64_t size;
@@ -40,53 +26,16 @@ struct cal__building {
     size_t block_count, block_capacity;
     struct thread *threads;
     size_t thread_count, thread_capacity;
-    struct table live, names;
+    struct cal__table live, names;
     uint64_t limit, allocations, allocated_bytes, live_bytes, peak_bytes, ignored;
     bool full;
 };
-
-static struct entry *find(const struct table *table, uint64_t key)
-{
-    uint64_t hash = (key ^ key >> 32) * 0x9e3779b97f4a7c15;
-    size_t index = (size_t)(hash >> 20) & table->mask;
-    while (table->entries[index].used && table->entries[index].key != key)
-        index = (index + 1) & table->mask;
-    return &table->entries[index];
-}
-
-static void rehash(struct table *table)
-{
-    size_t alive = 0, slots = 64;
-    struct table old = *table;
-    for (size_t i = 0; old.entries != NULL && i <= old.mask; i++)
-        alive += old.entries[i].used && old.entries[i].number != NOTHING;
-    while (slots < alive * 4)
-        slots *= 2;
-    *table = (struct table){cal__allocate_array(slots, sizeof *table->entries), slots - 1, alive};
-    for (size_t i = 0; old.entries != NULL && i <= old.mask; i++)
-        if (old.entries[i].used && old.entries[i].number != NOTHING)
-            *find(table, old.entries[i].key) = old.entries[i];
-    free(old.entries);
-}
-
-/* The entry of a key, made with NOTHING if there was none. */
-static struct entry *entry_of(struct table *table, uint64_t key)
-{
-    if (table->entries == NULL || (table->used + 1) * 2 > table->mask)
-        rehash(table);
-    struct entry *entry = find(table, key);
-    if (!entry->used) {
-        *entry = (struct entry){key, NOTHING, true};
-        table->used++;
-    }
-    return entry;
-}
 
 struct cal__building *cal__building_new(uint64_t limit)
 {
     struct cal__building *building = cal__allocate_array(1, sizeof *building);
     /* Numbers of blocks have 32 bits. */
-    building->limit = limit < NOTHING ? limit : NOTHING - 1;
+    building->limit = limit < CAL__TABLE_NOTHING ? limit : CAL__TABLE_NOTHING - 1;
     return building;
 }
 
@@ -98,22 +47,22 @@ void cal__building_free(struct cal__building *building)
     free(building->callers);
     free(building->blocks);
     free(building->threads);
-    free(building->live.entries);
-    free(building->names.entries);
+    cal__table_free(&building->live);
+    cal__table_free(&building->names);
     free(building);
 }
 
 uint32_t cal__building_thread(struct cal__building *building, uint64_t name)
 {
-    struct entry *entry = entry_of(&building->names, name);
-    if (entry->number == NOTHING) {
+    uint32_t *number = cal__table_at(&building->names, name);
+    if (*number == CAL__TABLE_NOTHING) {
         building->threads =
             cal__allocate_grow(building->threads, building->thread_count,
                                &building->thread_capacity, sizeof *building->threads);
         building->threads[building->thread_count] = (struct thread){0, 0};
-        entry->number = (uint32_t)building->thread_count++;
+        *number = (uint32_t)building->thread_count++;
     }
-    return entry->number;
+    return *number;
 }
 
 void cal__building_thread_starts(struct cal__building *building, uint32_t thread)
@@ -160,17 +109,16 @@ static void count_bytes(struct cal__building *building, uint64_t before, uint64_
 void cal__building_allocate(struct cal__building *building, uint32_t thread, uint64_t key,
                             enum cal__call_kind kind, uint64_t alignment, uint64_t size)
 {
-    struct entry *entry = entry_of(&building->live, key);
     /* Its free is missing from the trace. */
-    if (entry->number != NOTHING)
+    if (*cal__table_at(&building->live, key) != CAL__TABLE_NOTHING)
         cal__building_free_block(building, thread, key);
     if (!has_room(building))
         return;
     building->blocks = cal__allocate_grow(building->blocks, building->block_count,
                                           &building->block_capacity, sizeof *building->blocks);
     building->blocks[building->block_count] = (struct block){.size = size};
-    entry->number = (uint32_t)building->block_count++;
-    add_call(building, thread, entry->number, kind, alignment, size);
+    uint32_t number = *cal__table_at(&building->live, key) = (uint32_t)building->block_count++;
+    add_call(building, thread, number, kind, alignment, size);
     building->allocations++;
     building->allocated_bytes += size;
     count_bytes(building, 0, size);
@@ -178,25 +126,24 @@ void cal__building_allocate(struct cal__building *building, uint32_t thread, uin
 
 void cal__building_free_block(struct cal__building *building, uint32_t thread, uint64_t key)
 {
-    struct entry *entry = entry_of(&building->live, key);
-    if (entry->number == NOTHING) {
+    uint32_t *number = cal__table_at(&building->live, key);
+    if (*number == CAL__TABLE_NOTHING) {
         building->ignored++;
         return;
     }
     if (!has_room(building))
         return;
-    struct block *block = &building->blocks[entry->number];
-    add_call(building, thread, entry->number, CAL__CALL_FREE, 0, block->size);
+    struct block *block = &building->blocks[*number];
+    add_call(building, thread, *number, CAL__CALL_FREE, 0, block->size);
     count_bytes(building, block->size, 0);
-    entry->number = NOTHING;
+    *number = CAL__TABLE_NOTHING;
 }
 
 void cal__building_resize(struct cal__building *building, uint32_t thread, uint64_t key,
                           uint64_t new_key, uint64_t size)
 {
-    struct entry *entry = entry_of(&building->live, key);
-    uint32_t number = entry->number;
-    if (number == NOTHING) {
+    uint32_t number = *cal__table_at(&building->live, key);
+    if (number == CAL__TABLE_NOTHING) {
         building->ignored++;
         return;
     }
@@ -210,11 +157,11 @@ void cal__building_resize(struct cal__building *building, uint32_t thread, uint6
     block->size = size;
     if (new_key == key)
         return;
-    entry->number = NOTHING;
+    *cal__table_at(&building->live, key) = CAL__TABLE_NOTHING;
     /* Where another block is, its free is missing. */
-    if (entry_of(&building->live, new_key)->number != NOTHING)
+    if (*cal__table_at(&building->live, new_key) != CAL__TABLE_NOTHING)
         cal__building_free_block(building, thread, new_key);
-    entry_of(&building->live, new_key)->number = number;
+    *cal__table_at(&building->live, new_key) = number;
 }
 
 void cal__building_ignore(struct cal__building *building)
