@@ -229,6 +229,10 @@ static int conduct(struct playing *playing, uint64_t baseline, struct cal__play_
     result->processor = cal__measure_processor() - processor;
     result->end = (struct cal__sample){result->wall, (uint64_t)progress.live,
                                        less(cal__measure_resident_exactly(), baseline)};
+    /* Those that were taken between the last call and our noticing. */
+    while (result->samples.count > 0 &&
+           result->samples.all[result->samples.count - 1].time >= result->wall)
+        result->samples.count--;
     cal__samples_add(&result->samples, &result->end);
     if (result->end.resident > result->peak_resident)
         result->peak_resident = result->end.resident;

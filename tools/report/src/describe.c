@@ -31,6 +31,9 @@ char *cal__caveat(const struct cal__profile *profile, unsigned which)
     const struct cal__file_leak_facts *leaks = &profile->leak_facts;
     struct cal__number number;
     unsigned at = 0;
+    if (profile->kind == CAL_FILE_TRACE && at++ == which)
+        return cal__allocate_format(
+            "This is counted from a trace, which knows nothing of leaks, slack and the heap.");
     if (process->flags & CAL_PROCESS_SAMPLED && at++ == which)
         return cal__allocate_format(
             "Samples were taken, one for about each %s: all numbers are estimates.",

@@ -13,8 +13,11 @@
 #include "diff.h"
 #include "formats.h"
 #include "text.h"
+#include "trace.h"
 
 enum { STATUS_BROKEN = 1, STATUS_MISUSE = 2, STATUS_FAILED = 125 };
+
+enum { TRACE_MOST = 100000000 }; /* events of a trace: 4 GB of memory */
 
 enum output { TEXT, COLLAPSED, MASSIF, PPROF, JSON, HTML };
 
@@ -182,8 +185,10 @@ static struct cal__profile *open_profile(const char *name, bool *broken)
         fprintf(stderr, "calloc report: \"%s\": %s\n", name, strerror(errno));
         return NULL;
     }
-    struct cal__profile *profile =
-        cal__profile_read(file, &(struct cal__profile_options){.limit = 0}, &why);
+    struct cal__event_list events = {.limit = TRACE_MOST};
+    struct cal__profile *profile = cal__profile_read(
+        file, &(struct cal__profile_options){.events = cal__event_list_take, .context = &events},
+        &why);
     if (file != stdin)
         fclose(file);
     if (profile == NULL) {
@@ -191,15 +196,18 @@ static struct cal__profile *open_profile(const char *name, bool *broken)
         free(why);
         return NULL;
     }
+    if (events.wrong != NULL)
+        cal__profile_warn(profile, "%s", events.wrong);
+    if (events.full)
+        cal__profile_warn(profile, "There are more than %d events: the rest was left out.",
+                          TRACE_MOST);
+    if (profile->kind == CAL_FILE_TRACE)
+        cal__trace_count(profile, &events);
+    cal__event_list_free(&events);
     for (size_t i = 0; i < profile->warning_count; i++)
         fprintf(stderr, "calloc report: \"%s\": %s\n", name, profile->warnings[i]);
     if (profile->warning_count > 0)
         *broken = true;
-    if (profile->kind == CAL_FILE_TRACE) {
-        fprintf(stderr, "calloc report: \"%s\" is a trace: it is for calloc replay\n", name);
-        cal__profile_free(profile);
-        return NULL;
-    }
     return profile;
 }
 

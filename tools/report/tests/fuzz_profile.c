@@ -7,6 +7,7 @@
 #include <diff.h>
 #include <formats.h>
 #include <text.h>
+#include <trace.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -19,7 +20,9 @@ static ssize_t drop(void *cookie, const char *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct cal__profile_options options_of_reading = {.limit = UINT64_C(64) << 20};
+    struct cal__event_list events = {.limit = 100000};
+    const struct cal__profile_options options_of_reading = {
+        .events = cal__event_list_take, .context = &events, .limit = UINT64_C(64) << 20};
     static const struct cal__report_options options = {.top = 3, .depth = 6};
     char *why;
     FILE *in = size > 0 ? fmemopen((void *)(uintptr_t)data, size, "r") : NULL;
@@ -31,6 +34,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         free(why);
         return 0;
     }
+    if (profile->kind == CAL_FILE_TRACE)
+        cal__trace_count(profile, &events);
+    cal__event_list_free(&events);
     FILE *out = fopencookie(NULL, "w", (cookie_io_functions_t){.write = drop});
     struct cal__view *view = cal__view_new(profile, NULL);
     cal__report_write(out, view, &options);

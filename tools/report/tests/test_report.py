@@ -342,9 +342,6 @@ class Broken(Case):
         _, errors = self.run_report(self.folder, status=125)
         self.assertIn("cannot be read: Is a directory", errors)
 
-    def test_trace(self):
-        self.failed(ProfileFile(TRACE).bytes(), "is a trace: it is for calloc replay")
-
     def test_cut_short(self):
         whole = examples.small().bytes()
         _, errors = self.run_report(self.write(whole[:-1]), status=1)
@@ -401,6 +398,37 @@ class Broken(Case):
         out, errors = self.run_report(self.write(file), status=1)
         self.assertIn("5 references in the file lead to nothing", errors)
         self.assertIn("/opt/example/bin/server", out.decode())
+
+
+class Traces(Case):
+    """Of a trace the counters are counted."""
+
+    def test_counts(self):
+        out, errors = self.run_report("--json", self.write(examples.trace()))
+        self.assertEqual(errors, "")
+        report = json.loads(out)
+        made = 100 * 40 + sum(range(100))
+        known = dict(allocations=202, allocated_bytes=made + 100 * 3000 + 50 * 1000 + 48, frees=151,
+                     freed_bytes=made + 50 * 3000 + 16, live_blocks=51, live_bytes=50 * 4000 + 32,
+                     peak_bytes=50 * 4000 + 139, unknown_frees=1, temporaries=50)
+        self.assertEqual({name: report["totals"][name] for name in known}, known)
+        values = dict(zip((metric["name"] for metric in report["metrics"]), report["sites"][0]["values"]))
+        for name in ("allocations", "allocated_bytes", "live_bytes", "peak_bytes", "temporaries"):
+            self.assertEqual(values[name], known[name], name)
+        self.assertEqual(sum(report["sites"][0]["lifetimes"]), known["frees"])
+        self.assertEqual([thread["allocations"] for thread in report["threads"]], [102, 100, 0])
+        self.assertEqual(report["timeline"][-1]["live_bytes"], known["live_bytes"])
+        self.assertEqual(max(moment["live_bytes"] for moment in report["timeline"]), known["peak_bytes"])
+
+    def test_empty(self):
+        out, _ = self.run_report(self.write(ProfileFile(TRACE)))
+        self.assertIn("counted from a trace", out.decode())
+
+    def test_cut_short(self):
+        whole = examples.trace().bytes()
+        for length in range(100, len(whole), 311):
+            _, errors = self.run_report(self.write(whole[:length]), status=1)
+            self.assertIn("was cut short", errors)
 
 
 class Newer(Case):
