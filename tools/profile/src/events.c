@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include <format.h>
+#include <libcalloc-track/src/format.h>
 
 struct cursor {
     const unsigned char *at, *end;

@@ -7,7 +7,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
-#include <format.h>
+#include <libcalloc-track/src/format.h>
 
 #include "allocate.h"
 

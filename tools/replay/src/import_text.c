@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <format.h>
+#include <libcalloc-track/src/format.h>
 
 #include "import.h"
 
