@@ -131,7 +131,7 @@ static void read_table(struct reading *reading, const struct table *table,
     const size_t have = *count_of(profile, table);
     const bool bytes = table->type == CAL_SECTION_STRINGS;
     /* No record is shorter, and none that is would be worth the memory of a whole one. */
-    enum { SHORTEST = 4 };
+    enum { SHORTEST = 4, MOST_PER_BYTE = 32 /* by compression */ };
     if (section->why == NULL &&
         (bytes ? section->length != section->count : section->record_size < SHORTEST)) {
         cal__profile_warn(profile, "A part of the %s is broken: it has no size.", table->name);
@@ -140,7 +140,7 @@ static void read_table(struct reading *reading, const struct table *table,
     /* What a broken payload held is missing from the table, and keeps its place. So does what an earlier
      * section held whose header was lost; but then the file ended there. */
     if (section->first > have || section->first + section->count < section->first ||
-        (section->why != NULL && section->count > CAL_SECTION_MAX / table->size)) {
+        (section->why != NULL && section->count / MOST_PER_BYTE > section->length)) {
         cal__profile_warn(profile, "A part of the %s is out of place and was left out.",
                           table->name);
         return;

@@ -185,6 +185,7 @@ bool cal__sections_next(struct cal__sections *sections, struct cal__section *sec
         .first = header.first,
         .count = header.count,
         .offset = offset,
+        .length = (size_t)header.length,
     };
     free(sections->why);
     sections->why = open_payload(sections, &header, section);

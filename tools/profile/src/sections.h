@@ -16,9 +16,9 @@ struct cal__section {
     uint64_t first;
     uint64_t count;
     const unsigned char *payload; /* decompressed; NULL: it is broken, and `why` says how */
-    size_t length;
-    const char *why; /* valid until the next section */
-    uint64_t offset; /* of the section in the file, for messages */
+    size_t length;                /* of the payload; of a broken one as it is in the file */
+    const char *why;              /* valid until the next section */
+    uint64_t offset;              /* of the section in the file, for messages */
 };
 
 /* Reads the header of the file, which stays open and may be a pipe. NULL, and the reason in new memory,
