@@ -402,6 +402,8 @@ static void tell(const char *path)
         }
     say("%s allocations, %s at the peak", cal__count(&allocations, profile->process.allocations),
         cal__bytes(&peak, profile->process.peak_bytes));
+    if (profile->process.allocations == 0)
+        say("that is nothing: does the program have a malloc of its own?");
     if (blocks > 0)
         say("%s in %" PRIu64 " block%s leaked", cal__bytes(&leaked, bytes), blocks,
             blocks == 1 ? "" : "s");

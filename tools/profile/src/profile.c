@@ -276,7 +276,9 @@ struct cal__profile *cal__profile_read(FILE *file, const struct cal__profile_opt
                               .left = options->limit ? options->limit : usual_limit};
     struct cal__section section;
     profile->kind = kind;
-    extend(&reading, table_of(CAL_SECTION_NODES), 1); /* the root */
+    const struct table *node_table = table_of(CAL_SECTION_NODES);
+    if (node_table != NULL)
+        extend(&reading, node_table, 1); /* the root */
     while (cal__sections_next(sections, &section))
         read_section(&reading, &section, options);
     if (cal__sections_stopped(sections) != NULL)

@@ -256,7 +256,7 @@ static void write_json(const struct cal__script *script, const struct cal__play_
 int replay(int count, char **words)
 {
     static struct cal__play_result result;
-    struct allocator allocator;
+    struct allocator allocator = {.path = "an unknown allocator"};
     struct request request = {
         .play = {.order = CAL__PLAY_BLOCKS,
                  .touch = CAL__PLAY_TOUCH_PAGES,
