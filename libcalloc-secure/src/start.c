@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <gnu/libc-version.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "conf.h"
@@ -36,6 +37,20 @@ static void start_guards(const struct cal__settings *settings)
     cal__guard_start(&limits);
 }
 
+/* Freed large blocks wait with their addresses. Where a process may have only so many of them they are to take a
+ * part, or there were none left for new blocks. */
+enum { ADDRESS_SHARE = 16 };
+
+static void ration_addresses(struct cal__settings *settings)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return;
+    uint64_t share = limit.rlim_cur / ADDRESS_SHARE;
+    if (settings->address_quarantine > share)
+        settings->address_quarantine = share;
+}
+
 /* BEGUN: start() has run. LATE: it runs in a process that has allocated without us. */
 static bool begun, late;
 
@@ -48,6 +63,7 @@ static int start(void)
     cal__conf_load(&hardened->settings, &given);
     if (!hardened->settings.enable)
         return -ECANCELED;
+    ration_addresses(&hardened->settings);
     cal__random_start();
     cal__report_thread();
     start_guards(&hardened->settings);

@@ -197,11 +197,6 @@ void *cal__hooked_allocate(struct cal__heap *heap, size_t size, size_t alignment
 
 /* Freeing. */
 
-static bool is_own(const struct cal__page *page)
-{
-    return page->kind == CAL_PAGE_SLOTS && cal__page_heap(page) == cal__thread_heap;
-}
-
 static void free_slot(struct cal__slots *slots, void *block, const struct cal_call *call)
 {
     uint32_t slot = cal__slots_index(slots, block);
@@ -209,8 +204,7 @@ static void free_slot(struct cal__slots *slots, void *block, const struct cal_ca
     if (slot != CAL_SLOT_ANY && CAL_UNLIKELY(cal__hooks_observed()) &&
         (cal_slot_mark(&slots->slab, slot) & CAL_MARK_LIVE) != 0)
         usable = cal__block_usable(block, "invalid free");
-    uint32_t mark =
-        slot == CAL_SLOT_ANY ? CAL_MARK_NEVER : cal__slots_claim(slots, slot, is_own(slots->page));
+    uint32_t mark = slot == CAL_SLOT_ANY ? CAL_MARK_NEVER : cal__slots_claim(slots, slot);
     if (CAL_UNLIKELY((mark & CAL_MARK_LIVE) == 0)) {
         not_live(mark, block);
         return;
@@ -279,7 +273,7 @@ void cal__hooked_free_lean(struct cal__page *page, void *block, const struct cal
         return;
     }
     uint32_t slot = cal__slots_index(slots, block);
-    uint32_t mark = slot == CAL_SLOT_ANY ? CAL_MARK_NEVER : cal__slots_claim(slots, slot, true);
+    uint32_t mark = slot == CAL_SLOT_ANY ? CAL_MARK_NEVER : cal__slots_claim(slots, slot);
     if (CAL_UNLIKELY((mark & CAL_MARK_LIVE) == 0)) {
         cal__hooked_free(block, call);
         return;

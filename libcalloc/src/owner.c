@@ -7,6 +7,8 @@
 #include "heap.h"
 #include "hooks.h"
 #include "map.h"
+#include "os.h"
+#include "slots.h"
 #include "span.h"
 
 /* Read without a lock, from the start to the first NULL. One that is read twice, or not at all, while
@@ -169,6 +171,9 @@ CAL_EXPORT int cal_range_unmap(const struct cal_owner *owner, void *address)
     atomic_fetch_add_explicit(&past_bytes, counts.allocated_bytes, memory_order_relaxed);
     if (cal__annotating != CAL_ANNOTATE_NONE)
         cal__annotate_region(address, cal__page_bytes(page));
+    /* An add-on with the role slots may count on it that what it has not seen freed is zeros. */
+    if (cal__slots_role() != NULL && !cal__os_purge(address, cal__page_bytes(page)))
+        memset(address, 0, cal__page_bytes(page));
     cal__span_release(page);
     return 0;
 }

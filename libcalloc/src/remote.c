@@ -294,7 +294,7 @@ bool cal__remote_collect(struct cal__page *page, uintptr_t empty)
         page->free = first;
         page->countdown -= slots;
     } else if (push_list(page, first) != slots && page->kind == CAL_PAGE_SLOTS) {
-        /* The owner freed one of them too, and cut the list there (slots.h). */
+        /* Something wrote to the marks. */
         cal__fatal("double free", first);
     }
     return true;

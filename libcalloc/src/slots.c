@@ -376,7 +376,8 @@ void cal__slots_set_next(struct cal__page *page, void *block, const void *next)
 {
     struct cal__slots *slots = cal__page_slots(page);
     uint32_t mark = next == NULL ? CAL_SLOT_LAST : CAL_SLOT_LINK + cal__slots_index(slots, next);
-    set_mark(slots, cal__slots_index(slots, block), mark);
+    /* Whoever sees it sees the zeros that an add-on wrote before, too. */
+    cal_slot_set_mark(&slots->slab, cal__slots_index(slots, block), mark);
 }
 
 /* Blocks by themselves. */

@@ -9,10 +9,8 @@
  *     FREED ──┘  take     claim   │ own thread: put          ▲
  *                                 └─▶ linked, in `remote` ───┘ owner collects
  *
- * The owner claims a slot by a load and a store, others by a compare-and-swap. Of two frees of one slot at the
- * same moment, one by its owner, both may succeed; then a slot that is in `remote` has another mark or is
- * free already, or the list is shorter than its count, and the owner finds that when it collects. Any other
- * second free finds a slot that is not live. The marks alone say what is free: a forked child makes the bitmap
+ * A claim is a compare-and-swap, so of two frees of a slot one is found out, whoever makes them. The
+ * marks alone say what is free: a forked child makes the bitmap
  * of pages without an owner anew.
  *
  * What is freed rests in a second bitmap until the slots at hand are used up, so that no block is used
@@ -24,6 +22,7 @@
 #define CAL_SLOTS_H
 
 #include <calloc/hooks.h>
+#include <sys/single_threaded.h>
 
 #include "heap.h"
 
@@ -106,22 +105,19 @@ CAL_INLINE bool cal__mark_is_kept(uint32_t mark)
     return (mark & (CAL_MARK_LIVE | CAL_MARK_KEPT)) == CAL_MARK_KEPT;
 }
 
-/* Ends the life of a slot: returns its mark, which is KEPT now if it was live and else has not changed. OWN: the
- * page is the calling thread's. */
-CAL_INLINE uint32_t cal__slots_claim(struct cal__slots *slots, uint32_t slot, bool own)
+/* Ends the life of a slot: returns its mark, which is KEPT now if it was live and else has not changed. Of two
+ * frees in two threads one finds the slot live. A process with one thread need not pay for that. */
+CAL_INLINE uint32_t cal__slots_claim(struct cal__slots *slots, uint32_t slot)
 {
+    uint32_t *place = &slots->slab.marks[slot];
     uint32_t mark = cal_slot_mark(&slots->slab, slot);
-    if (CAL_LIKELY(own)) {
-        if (CAL_LIKELY((mark & CAL_MARK_LIVE) != 0)) {
-            __atomic_store_n(&slots->slab.marks[slot], CAL_MARK_KEPT, __ATOMIC_RELAXED);
-            /* What is written to the block comes behind it. */
-            atomic_thread_fence(memory_order_release);
-        }
+    if (CAL_LIKELY(__libc_single_threaded && (mark & CAL_MARK_LIVE) != 0)) {
+        __atomic_store_n(place, CAL_MARK_KEPT, __ATOMIC_RELAXED);
         return mark;
     }
     while ((mark & CAL_MARK_LIVE) != 0 &&
-           !__atomic_compare_exchange_n(&slots->slab.marks[slot], &mark, CAL_MARK_KEPT, true,
-                                        __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+           !__atomic_compare_exchange_n(place, &mark, CAL_MARK_KEPT, true, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_ACQUIRE))
         ;
     return mark;
 }
