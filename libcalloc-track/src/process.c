@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -40,4 +42,15 @@ void cal__process_command_line(char *text, size_t size)
     for (size_t i = 0; i < length; i++)
         if (text[i] == '\0')
             text[i] = ' ';
+}
+
+/* AT_BASE would not do: it is 0 too where the loader was called by name. */
+bool cal__process_has_loader(void)
+{
+    const ElfW(Phdr) *headers = (const ElfW(Phdr) *)getauxval(AT_PHDR);
+    unsigned long count = headers == NULL ? 0 : getauxval(AT_PHNUM);
+    for (unsigned long i = 0; i < count; i++)
+        if (headers[i].p_type == PT_INTERP)
+            return true;
+    return false;
 }

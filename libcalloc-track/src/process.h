@@ -11,4 +11,7 @@ size_t cal__process_file(const char *path, char *bytes, size_t size);
 void cal__process_program(char *path, size_t size);
 void cal__process_command_line(char *text, size_t size);
 
+/* False: the program is linked statically, and this library with it. */
+bool cal__process_has_loader(void);
+
 #endif

@@ -17,6 +17,7 @@
 
 #include "memory.h"
 #include "nodes.h"
+#include "process.h"
 #include "rows.h"
 
 /* Registers of a frame. */
@@ -394,6 +395,8 @@ CAL_READS_STACK static CAL_NOINLINE uint32_t walk_on(struct progress *progress)
     }
 }
 
+static _Atomic bool ready;
+
 CAL_READS_STACK CAL_NOINLINE uint32_t cal__walk_stack(struct cal__walk *walk)
 {
     struct progress progress = {.walk = walk};
@@ -403,8 +406,11 @@ CAL_READS_STACK CAL_NOINLINE uint32_t cal__walk_stack(struct cal__walk *walk)
         walk->epoch = epoch;
         walk->kept_count = 0;
     }
-    if (CAL_UNLIKELY(walk->stack_end == 0))
+    if (CAL_UNLIKELY(walk->stack_end == 0)) {
+        if (!atomic_load_explicit(&ready, memory_order_acquire))
+            return CAL_NODE_UNKNOWN;
         walk->stack_end = find_stack_end(&progress.state);
+    }
     progress.at = walk->kept_count;
     return walk_on(&progress);
 }
@@ -432,7 +438,23 @@ static _Unwind_Reason_Code stop(struct _Unwind_Context *context, void *argument)
     return _URC_END_OF_STACK;
 }
 
-void cal__walk_start(void)
+static void make_ready(void)
 {
     _Unwind_Backtrace(stop, NULL);
+    atomic_store_explicit(&ready, true, memory_order_release);
+}
+
+/* Without a loader, libc itself allocates before it can tell where code lies: libgcc aborts then, and
+ * _dl_find_object() crashes in the call of malloc() that makes its tables. */
+void cal__walk_start(void)
+{
+    if (cal__process_has_loader())
+        make_ready();
+}
+
+/* Before any constructor of the program. */
+__attribute__((constructor(101))) static void constructed(void)
+{
+    if (!atomic_load_explicit(&ready, memory_order_relaxed))
+        make_ready();
 }

@@ -28,7 +28,8 @@ struct cal__walk {
 
 enum { CAL_WALK_DEPTH_MAX = 1 << 16 };
 
-/* Makes libgcc's unwinder ready, which initialises itself at its first use. */
+/* Makes libgcc's unwinder ready, which initialises itself at its first use; in a program that is linked statically
+ * that is done when constructors run, and stacks are unknown until then. */
 void cal__walk_start(void);
 
 /* The node of the caller's stack, which begins at the first frame outside of the allocator; CAL_NODE_UNKNOWN
