@@ -40,6 +40,7 @@ declare -A output=(
     [libcalloc]='^libcalloc [0-9.]+$'
     [libcalloc-secure]='^level 1$'
     [libcalloc-sandbox]='^locked$'
+    [libcalloc-track]='recorded 1, stacks known'
     [operators]='^caught$'
     # and the table of statistics, which shows whose malloc it is
     [plain]=$'libcalloc statistics of.*\nplain$'
