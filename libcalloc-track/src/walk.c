@@ -10,6 +10,7 @@
  * been saved in between: most code keeps other things in it. */
 #include "walk.h"
 
+#include <dlfcn.h>
 #include <signal.h>
 #include <string.h>
 #include <ucontext.h>
@@ -438,9 +439,13 @@ static _Unwind_Reason_Code stop(struct _Unwind_Context *context, void *argument)
     return _URC_END_OF_STACK;
 }
 
+/* Linked statically without --eh-frame-hdr, call frame information is there for nobody, and libgcc would abort. No
+ * row leads to it then. */
 static void make_ready(void)
 {
-    _Unwind_Backtrace(stop, NULL);
+    struct dl_find_object object = {.dlfo_eh_frame = NULL};
+    if (_dl_find_object((void *)make_ready, &object) == 0 && object.dlfo_eh_frame != NULL)
+        _Unwind_Backtrace(stop, NULL);
     atomic_store_explicit(&ready, true, memory_order_release);
 }
 
