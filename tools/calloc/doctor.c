@@ -292,7 +292,8 @@ static void show_option(const struct option_fact *fact, void *data)
     if (same)
         text_string(&remark, fact->help);
     else
-        text_format(&remark, "(default %s) %s", fact->standard, fact->help);
+        text_format(&remark, "(default %s) %s", *fact->standard == '\0' ? "empty" : fact->standard,
+                    fact->help);
     output_string(options->output, OUTPUT_FACT, fact->name, fact->value, text_get(&remark));
     text_free(&remark);
 }
@@ -321,8 +322,7 @@ static void show_options(struct output *output, const struct subject *subject, b
                   subject->options.length == 0 ? "none" : text_get(&subject->options), NULL);
     output_string(output, OUTPUT_FACT, text_get(&subject->conf),
                   stat(text_get(&subject->conf), &status) == 0 ? "there" : "none", NULL);
-    options_visit_core(&source, show_option, &options, &complaints);
-    options_visit_secure(&source, show_option, &options, &complaints);
+    options_visit(&source, show_option, &options, &complaints);
     show_complaints(output, &complaints);
     if (options.left_out != 0)
         output_number(output, OUTPUT_FACT, "at their default", options.left_out,

@@ -13,7 +13,7 @@
 #include "say.h"
 
 const char run_help[] =
-    "  --with LIST            add-ons to load with the core, such as secure; separated by commas\n"
+    "  --with LIST            add-ons to load with the core, secure or track; separated by commas\n"
     "  --level LEVEL          harden: light, standard or paranoid; implies --with secure\n"
     "  --option NAME=VALUE    an option, see calloc-options(7) and libcalloc-secure(7)\n"
     "  --libraries FOLDER     take the libraries from there: a folder of them, or a build tree;\n"
@@ -84,7 +84,7 @@ static bool take_components(struct run_request *request, const char *list)
     if (component_parse(list, &request->set, &wrong))
         return true;
     struct text known = {.length = 0};
-    component_list(&known);
+    component_list(&known, false);
     say("there is no add-on '%.*s': there are %s", (int)wrong.length, wrong.bytes,
         text_get(&known));
     text_free(&known);

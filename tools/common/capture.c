@@ -23,6 +23,15 @@ static void add(struct piece line)
         line.length -= sizeof prefix - 1;
     }
     text_bytes(captured, line.bytes, line.length);
+    text_bytes(captured, "\n", 1);
+}
+
+bool capture_line(struct piece line)
+{
+    if (captured == NULL)
+        return false;
+    add(line);
+    return true;
 }
 
 void __wrap_cal__warn(const char *first, const char *second)
@@ -37,10 +46,6 @@ void __wrap_cal__warn(const char *first, const char *second)
 
 void __wrap_cal__line_write(struct cal__line *line, int descriptor)
 {
-    if (captured == NULL) {
+    if (!capture_line((struct piece){line->bytes, line->length}))
         __real_cal__line_write(line, descriptor);
-        return;
-    }
-    add((struct piece){line->bytes, line->length});
-    text_bytes(captured, "\n", 1);
 }

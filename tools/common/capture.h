@@ -10,4 +10,8 @@
  * to standard error, as in the libraries. */
 void capture_lines(struct text *lines);
 
+/* For the readers of options, whose library has a function of its own for lines: takes LINE, without its end. False: lines
+ * go to standard error. */
+bool capture_line(struct piece line);
+
 #endif

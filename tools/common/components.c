@@ -4,7 +4,8 @@
 #include <sys/stat.h>
 
 const struct component components[COMPONENTS] = {
-#define COMPONENT(key, name, version, major) {#key, name, version, name ".so." #major},
+#define COMPONENT(key, name, version, major, everywhere) \
+    {#key, name, version, name ".so." #major, everywhere},
 #include "components.def"
 #undef COMPONENT
 };
@@ -20,10 +21,11 @@ int component_find(struct piece key)
     return -1;
 }
 
-void component_list(struct text *text)
+void component_list(struct text *text, bool everywhere)
 {
     for (int i = 0; i < COMPONENTS; i++)
-        text_format(text, "%s%s", i == 0 ? "" : ", ", components[i].key);
+        if (!everywhere || components[i].everywhere)
+            text_format(text, "%s%s", i == 0 ? "" : ", ", components[i].key);
 }
 
 bool component_parse(const char *list, component_set *set, struct piece *wrong)

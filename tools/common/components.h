@@ -10,11 +10,12 @@ struct component {
     const char *name;    /* "libcalloc-secure" */
     const char *version; /* "1.0.0" */
     const char *soname;  /* "libcalloc-secure.so.1" */
+    bool everywhere;     /* makes sense in every program of a system */
 };
 
 /* The core comes first, as in every list of libraries to preload. */
 enum component_index {
-#define COMPONENT(key, name, version, major) COMPONENT_##key,
+#define COMPONENT(key, name, version, major, everywhere) COMPONENT_##key,
 #include "components.def"
 #undef COMPONENT
     COMPONENTS
@@ -24,8 +25,8 @@ extern const struct component components[COMPONENTS];
 
 /* The index of a key; -1 where there is none. */
 int component_find(struct piece key);
-/* "core, secure": the keys, for messages. */
-void component_list(struct text *text);
+/* "core, secure": the keys of all, or of those for everywhere; for messages. */
+void component_list(struct text *text, bool everywhere);
 
 /* A set of components, bit I for the component I. The core is in every one. */
 typedef unsigned component_set;

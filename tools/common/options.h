@@ -31,6 +31,11 @@ void options_visit_core(const struct option_source *source, option_visitor *visi
                         struct text *complaints);
 void options_visit_secure(const struct option_source *source, option_visitor *visit, void *data,
                           struct text *complaints);
+void options_visit_track(const struct option_source *source, option_visitor *visit, void *data,
+                         struct text *complaints);
+/* Those of all that have any. */
+void options_visit(const struct option_source *source, option_visitor *visit, void *data,
+                   struct text *complaints);
 
 /* What matters most of the settings of libcalloc-secure. */
 struct option_secure {
@@ -44,12 +49,13 @@ struct option_secure options_secure_text(struct piece text, const char *name,
                                          struct text *complaints);
 
 /* Whether "name=value" can stand in CALLOC_OPTIONS; if not, why is added to COMPLAINTS. What is of an
- * add-on other than secure is not looked at. */
+ * add-on of others is not looked at. */
 bool options_check(const char *item, struct text *complaints);
 
 /* Parts of the above for the files that implement it. */
 void options_check_core(const char *item, struct text *complaints);
 void options_check_secure(const char *item, struct text *complaints);
+void options_check_track(const char *item, struct text *complaints);
 void options_write_value(uint64_t value, bool bytes, struct text *text);
 
 #endif

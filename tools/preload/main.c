@@ -75,7 +75,7 @@ static void usage(FILE *stream)
         fprintf(stream, "  %-8s %-29s%s\n", commands[i].name, commands[i].synopsis,
                 commands[i].help);
     struct text list = {.length = 0};
-    component_list(&list);
+    component_list(&list, true);
     fprintf(stream,
             "\nCOMPONENT is one of %s; without one: core and secure.\n"
             "LEVEL is light, standard or paranoid, and is written to /etc/calloc/secure.conf.\n"
@@ -96,6 +96,17 @@ static int misuse(const char *what, const char *argument)
 static bool is(const char *argument, const char *name)
 {
     return strcmp(argument, name) == 0;
+}
+
+static bool is_for_everywhere(component_set set)
+{
+    for (int i = 0; i < COMPONENTS; i++)
+        if ((set >> i & 1) != 0 && !components[i].everywhere) {
+            say("%s is for single programs: calloc run --with %s", components[i].key,
+                components[i].key);
+            return false;
+        }
+    return true;
 }
 
 /* DONE, or MISUSED with a line said. */
@@ -126,6 +137,8 @@ static int parse(const struct command *command, int count, char **words,
     }
     if (!named)
         arguments->set = 1U << COMPONENT_core | 1U << COMPONENT_secure;
+    if (!is_for_everywhere(arguments->set))
+        return MISUSED;
     if (arguments->level != NULL && !level_is_known(arguments->level))
         return MISUSED;
     if (arguments->level != NULL && (arguments->set >> COMPONENT_secure & 1) == 0)

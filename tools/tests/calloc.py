@@ -14,6 +14,7 @@ from pathlib import Path
 CALLOC, BUILD, STATIC = sys.argv[1:]
 CORE = f"{BUILD}/libcalloc/libcalloc.so.1"
 SECURE = f"{BUILD}/libcalloc-secure/libcalloc-secure.so.1"
+TRACK = f"{BUILD}/libcalloc-track/libcalloc-track.so.1"
 PLAIN = {"PATH": os.environ["PATH"], "LC_ALL": "C", "CALLOC_LIBRARIES": BUILD}
 
 
@@ -74,6 +75,20 @@ def case_run_finds_libraries(folder):
     call("run", "true", status=125, says="cannot hold a path with a blank", CALLOC_LIBRARIES=str(blank))
 
 
+def case_run_with_track(folder):
+    profile = folder / "a profile"
+    call("run", "--with", "track", "--option", f"track.path={profile}", "sh", "-c", "exit 3", status=3,
+         says=f"the profile is {profile}")
+    assert profile.read_bytes()[:8] == b"CALTRACK"
+    given = variables(call("run", "--with", "secure,track", "--option", "track.quiet=1",
+                           "--option", f"track.path={profile}", "env"))
+    assert given["LD_PRELOAD"] == f"{CORE} {SECURE} {TRACK}"
+    sections = facts(status=subprocess.run([CALLOC, "doctor"], env=PLAIN, stdout=subprocess.DEVNULL,
+                                           check=False).returncode, CALLOC_OPTIONS="track.sample=512K")
+    assert sections["options"]["track.sample"][0] == "512K"
+    assert sections["libraries"]["libcalloc-track"][1] == "fact"
+
+
 def case_run_refuses(folder):
     plain = folder / "plain"
     plain.write_text("#!/bin/sh\nexit 3\n")
@@ -86,6 +101,9 @@ def case_run_refuses(folder):
                                 (["--with", "frob", "true"], 2, "no add-on 'frob'"),
                                 (["--option", "retain=-1", "true"], 2, "bad value"),
                                 (["--option", "secure.level=light", "true"], 2, "needs --with secure"),
+                                (["--option", "track.quiet=1", "true"], 2, "needs --with track"),
+                                (["--with", "track", "--option", "track.leaks=3", "true"], 2,
+                                 "bad value 'track.leaks=3' (0 to 2)"),
                                 (["--frob", "true"], 2, "wrong option"), ([], 2, "which program?")):
         call("run", *words, status=status, says=says)
     plain.chmod(0o755)

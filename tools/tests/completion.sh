@@ -36,6 +36,7 @@ of_calloc 'standard' calloc run --level = st
 of_calloc 'light standard paranoid' calloc run --level =
 of_calloc 'retain=' calloc run --option reta
 of_calloc 'secure.level=' calloc run --option secure.lev
+of_calloc 'track.sample=' calloc run --option track.sam
 of_calloc 'core' calloc run --with co
 of_calloc '*/etc/passwd*' calloc run --level light cat /etc/passw
 of_calloc '*/etc/passwd*' calloc run -- cat --level /etc/passw
@@ -53,6 +54,7 @@ of_preload 'enable' calloc-preload en
 of_preload 'disable' calloc-preload di
 of_preload 'light' calloc-preload enable --level l
 of_preload 'secure' calloc-preload enable se
+of_preload 'core secure' calloc-preload enable ''
 of_preload '--root --brief' calloc-preload status --
 of_preload '--root --package' calloc-preload disable --
 of_preload '/etc/*' calloc-preload verify --root /et*/

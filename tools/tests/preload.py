@@ -171,6 +171,7 @@ def case_level(system):
     assert system.conf.read_text() == "[**]\nlevel = light\n"
     system.tool("enable", "--level", "great", status=2, says="light, standard or paranoid")
     system.tool("enable", "--level", "light", "core", status=2)
+    system.tool("enable", "secure,track", status=2, says="calloc run --with track")
     system.conf.write_text("leve = light\n")
     system.tool("status", status=3, says="unknown setting 'leve = light'")
     system.tool("disable")

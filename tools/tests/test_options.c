@@ -71,6 +71,28 @@ static void settings_are_read(void **state)
     }
 }
 
+static void settings_of_track_are_read(void **state)
+{
+    static const char *const cases[][4] = {
+        {"track.sample=524288", "track.sample", "512K", "0"},
+        {"track.path=/x/%p=y,retain=1", "track.path", "/x/%p=y", "calloc.%p.profile"},
+        /* What was given before is gone. */
+        {"", "track.path", "calloc.%p.profile", "calloc.%p.profile"},
+        {"secure.sample=7", "track.sample", "0", "0"},
+        {"track.trace=", "track.trace", "", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct text complaints = {.length = 0};
+        struct option_source source = {cases[i][0], "/nowhere", ""};
+        struct wanted wanted = {cases[i][1], cases[i][2], cases[i][3], 0, 0};
+        options_visit_track(&source, look, &wanted, &complaints);
+        assert_int_equal(wanted.seen, 1);
+        assert_true(wanted.all >= 10);
+        assert_string_equal(text_get(&complaints), "");
+        text_free(&complaints);
+    }
+}
+
 static void complaints_are_collected(void **state)
 {
     struct text complaints = {.length = 0};
@@ -84,13 +106,20 @@ static void complaints_are_collected(void **state)
     options_visit_secure(&source, look, &wanted, &complaints);
     assert_string_equal(text_get(&complaints),
                         "unknown setting 'secure.lever=1' in CALLOC_OPTIONS, ignored\n");
+    text_clear(&complaints);
+    source.options = "track.pat=1";
+    wanted.name = "track.leaks", wanted.value = "1", wanted.standard = "1";
+    options_visit_track(&source, look, &wanted, &complaints);
+    assert_string_equal(text_get(&complaints),
+                        "unknown setting 'track.pat=1' in CALLOC_OPTIONS, ignored\n");
     text_free(&complaints);
 }
 
 static void items_are_checked(void **state)
 {
-    static const char *const good[] = {"retain=1G", "statistics=0", "secure.level=paranoid",
-                                       "secure.quarantine=1M", "track.anything=1"};
+    static const char *const good[] = {
+        "retain=1G",         "statistics=0",       "secure.level=paranoid", "secure.quarantine=1M",
+        "track.sample=512K", "track.path=/x/%p=y", "numa.anything=1"};
     static const char *const bad[] = {"",
                                       "retain",
                                       "=1",
@@ -101,6 +130,9 @@ static void items_are_checked(void **state)
                                       "secure.level=high",
                                       "secure.x=1",
                                       "secure.=1",
+                                      "track.sample=1T",
+                                      "track.x=1",
+                                      "track.=1",
                                       "huge_pages=2"};
     struct text complaints = {.length = 0};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
@@ -130,9 +162,9 @@ static void conf_text_is_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(core_options_are_read),    cmocka_unit_test(settings_are_read),
-        cmocka_unit_test(complaints_are_collected), cmocka_unit_test(items_are_checked),
-        cmocka_unit_test(conf_text_is_read),
+        cmocka_unit_test(core_options_are_read),      cmocka_unit_test(settings_are_read),
+        cmocka_unit_test(settings_of_track_are_read), cmocka_unit_test(complaints_are_collected),
+        cmocka_unit_test(items_are_checked),          cmocka_unit_test(conf_text_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,7 +12,7 @@
 #include "../calloc/run.h"
 #include "../calloc/say.h"
 
-enum { CORE = 1 << COMPONENT_core, SECURE = 1 << COMPONENT_secure };
+enum { CORE = 1 << COMPONENT_core, SECURE = 1 << COMPONENT_secure, TRACK = 1 << COMPONENT_track };
 
 /* Splits at blanks, as no argument here has one. */
 static int parse(const char *line, struct run_request *request)
@@ -42,6 +42,7 @@ static void lines_are_parsed(void **state)
         {"-- --with", CORE, "", 1},
         {"prog --with secure", CORE, "", 0},
         {"--with secure prog", CORE | SECURE, "", 2},
+        {"--with track --option track.path=/y/%p prog", CORE | TRACK, "track.path=/y/%p", 4},
         {"--with=core -- prog", CORE, "", 2},
         {"--level light prog x", CORE | SECURE, "secure.level=light", 2},
         {"--level=paranoid --option retain=1M -- prog", CORE | SECURE,
