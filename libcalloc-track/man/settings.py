@@ -32,9 +32,15 @@ def amount(value, kind):
     return str(value)
 
 
+def mark(match):
+    return f"\n.Fn {match[2]}{' ' if match[3] else ''}{match[3]}\n"
+
+
 def entry(name, argument, text, last):
     """One item of the list, in short lines, as mdoc wants them."""
-    sentences = "\n".join(textwrap.wrap(text[0].upper() + text[1:] + ".", 78))
+    lines = textwrap.wrap(text[0].upper() + text[1:] + ".", 78)
+    # Functions are marked as such, each on a line of its own.
+    sentences = "\n".join(re.sub(r"(^| )(\w+)\(\)(\S*) ?", mark, line).strip("\n") for line in lines)
     return f".It Cm {name} Ns = Ns Ar {argument}\n{sentences}\n{last}\n"
 
 
