@@ -71,7 +71,7 @@ def example(path, flags, environment, folder):
                                program, *flags, "-pthread"], stderr=subprocess.PIPE, text=True)
     if compiled.returncode:
         return [f"{path}: does not compile\n{compiled.stderr}"]
-    ran = subprocess.run([program], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ran = subprocess.run([program], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                          text=True, timeout=60)
     return [] if ran.returncode == 0 else [f"{path}: ends with {ran.returncode}\n{ran.stdout}"]
 
