@@ -259,7 +259,7 @@ static bool error(enum cal_error error, const void *address)
 {
     slots_addon.errors[error]++;
     slots_addon.error_address = address;
-    return slots_addon.ignore;
+    return slots_addon.ignore || slots_addon.tolerate;
 }
 
 static const struct cal_slots slots = {

@@ -10,7 +10,8 @@
 struct slots_addon {
     _Atomic size_t
         keep_max;          /* blocks of up to so many bytes are kept when they are freed; 0: none */
-    _Atomic bool ignore;   /* errors are ignored */
+    _Atomic bool ignore;   /* errors are ignored, and the last calls noted */
+    _Atomic bool tolerate; /* errors are ignored */
     _Atomic bool withhold; /* the first slot of each slab opened is never handed out */
     _Atomic bool refuse_open; /* no slab is opened */
     _Atomic bool in_place;    /* blocks are resized in their slot */

@@ -2,6 +2,7 @@
  * that runs out. */
 #include "support.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
@@ -227,6 +228,48 @@ static void empty_slabs_wait_for_the_next_thread(void **state)
     slots_addon.keep_max = 4096;
 }
 
+/* Two threads free the same blocks at the same moments: each is freed once, and found once. */
+static void *_Atomic both;
+static atomic_size_t round_of_both, done_by_other;
+
+static void *free_too(void *argument)
+{
+    size_t rounds = *(size_t *)argument;
+    for (size_t i = 1; i <= rounds; i++) {
+        while (atomic_load(&round_of_both) != i)
+            sched_yield();
+        free(atomic_load(&both));
+        atomic_store(&done_by_other, i);
+    }
+    return NULL;
+}
+
+static void of_two_frees_at_once_one_is_found(void **state)
+{
+    size_t rounds = test_is_slow() ? 300 : 20000;
+    pthread_t thread;
+    slots_addon.tolerate = true;
+    slots_addon.keep_max = 0;
+    slots_addon.errors[CAL_ERROR_DOUBLE_FREE] = slots_addon.errors[CAL_ERROR_FREE_OF_KEPT] = 0;
+    size_t freed = slots_addon.freed;
+    start_thread(&thread, free_too, &rounds);
+    for (size_t i = 1; i <= rounds; i++) {
+        void *block = malloc(100 + i % 700);
+        atomic_store(&both, block);
+        atomic_store(&round_of_both, i);
+        free(block);
+        while (atomic_load(&done_by_other) != i)
+            sched_yield();
+    }
+    join_thread(thread);
+    assert_int_equal(slots_addon.freed - freed, rounds);
+    assert_int_equal(slots_addon.errors[CAL_ERROR_DOUBLE_FREE] +
+                         slots_addon.errors[CAL_ERROR_FREE_OF_KEPT],
+                     rounds);
+    slots_addon.tolerate = false;
+    slots_addon.keep_max = 4096;
+}
+
 static pthread_key_t late_key;
 static void *late_block;
 
@@ -419,6 +462,7 @@ int main(void)
         cmocka_unit_test(pages_of_ended_threads_are_adopted),
         cmocka_unit_test(what_ended_threads_left_is_given_back),
         cmocka_unit_test(empty_slabs_wait_for_the_next_thread),
+        cmocka_unit_test(of_two_frees_at_once_one_is_found),
         cmocka_unit_test(ended_threads_allocate),
         cmocka_unit_test(a_forked_child_goes_on),
         cmocka_unit_test(memory_may_run_out),
