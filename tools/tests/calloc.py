@@ -75,6 +75,17 @@ def case_run_finds_libraries(folder):
     call("run", "true", status=125, says="cannot hold a path with a blank", CALLOC_LIBRARIES=str(blank))
 
 
+def assert_is_there(sections, library):
+    """That doctor has found a library of the build tree, and its version."""
+    closed = [folder for folder in Path(CORE).parents if not os.stat(folder).st_mode & 1]
+    if closed:
+        # Then doctor warns of that instead, and has the path in the place of the name.
+        print(f"not looked at: others may not enter {closed[0]}")
+        assert any("others may not enter" in " ".join(fact) for fact in sections["libraries"].values())
+        return
+    assert sections["libraries"][library][:2] == ("1.0.0", "fact")
+
+
 def case_run_with_track(folder):
     profile = folder / "a profile"
     call("run", "--with", "track", "--option", f"track.path={profile}", "sh", "-c", "exit 3", status=3,
@@ -86,7 +97,7 @@ def case_run_with_track(folder):
     sections = facts(status=subprocess.run([CALLOC, "doctor"], env=PLAIN, stdout=subprocess.DEVNULL,
                                            check=False).returncode, CALLOC_OPTIONS="track.sample=512K")
     assert sections["options"]["track.sample"][0] == "512K"
-    assert sections["libraries"]["libcalloc-track"][1] == "fact"
+    assert_is_there(sections, "libcalloc-track")
 
 
 def case_run_refuses(folder):
@@ -155,7 +166,7 @@ def case_doctor(_):
     system = text.returncode
     sections = facts(status=system)
     assert set(sections) == {"libraries", "options", "/etc/ld.so.preload", "kernel", "memory", "limits"}
-    assert sections["libraries"]["libcalloc"][:2] == ("1.0.0", "fact")
+    assert_is_there(sections, "libcalloc")
     assert sections["kernel"]["getrandom"][0] == "works"
     assert sections["options"]["retain"][0] == "1024G"
     assert sections["options"]["secure.level"][0] == "light"
