@@ -57,6 +57,46 @@ base() {
     echo "$made" >"$archive.packages"
 }
 
+# packages_now: these sources as packages in the folder $now, built once for each state of them. What is only
+# tested or measured with does not go into packages.
+now=$system/packages.now
+packages_now() {
+    mkdir -p "$system"
+    (
+        flock 8
+        build_now 8>&-
+    ) 8>"$system/.lock"
+}
+
+build_now() {
+    local tree=$build/packages/system/source log=$build/log/system-packages-now state
+    mkdir -p "$build/log"
+    source_tree "$tree"
+    state=$(tar -C "$tree" --exclude=./tests --exclude=./bench --exclude=./docs --exclude=./x --sort=name --mtime=@0 -cf - . | sha256sum)
+    [[ ! -e $now/state || $(<"$now/state") != "$state" ]] || return 0
+    rm -f "$now/state"
+    echo 'building the packages …' >&2
+    build_packages "$tree" "$now" -Pnocheck -b >"$log" 2>&1 || {
+        tail -n 40 "$log"
+        return 1
+    }
+    echo "$state" >"$now/state"
+}
+
+# plain_root NAME ARCHIVE: a new root with our packages, and no program that uses them.
+plain_root() {
+    new_root "$1" "$2"
+    check 'our packages are in a repository' repository "$now"
+    check 'libcalloc-preload is installed' apt install libcalloc-preload
+}
+
+# hardened_root NAME ARCHIVE: one in which every program has the core and the hardening.
+hardened_root() {
+    plain_root "$1" "$2"
+    check 'the hardened malloc is enabled' inside calloc-preload enable --level light secure
+    check 'a program has it' inside grep -q 'libcalloc-secure\.so' /proc/self/maps
+}
+
 # new_root NAME ARCHIVE: the folder $target with what the archive holds, ready to be gone into.
 new_root() {
     target=$system/$1
