@@ -58,9 +58,7 @@ empty_target() {
 fill_target() {
     empty_target
     tar -C "$target" --numeric-owner --xattrs -xpf "$results/start.tar"
-    mount -t proc proc "$target/proc"
-    mount --rbind /dev "$target/dev"
-    mount --make-rslave "$target/dev" 2>/dev/null || true
+    mount_root
     [[ $1 != hardened ]] || inside calloc-preload enable --level light secure >/dev/null
 }
 

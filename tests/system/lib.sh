@@ -104,14 +104,18 @@ new_root() {
     rm -rf --one-file-system "$target"
     mkdir -p "$target"
     tar -C "$target" --numeric-owner --xattrs -xpf "$system/$2.tar"
-    mount -t proc proc "$target/proc"
-    mount --rbind /dev "$target/dev"
-    mount --make-rslave "$target/dev" 2>/dev/null || true
+    mount_root
     mkdir -p "$target/etc/apt/apt.conf.d"
     printf '#!/bin/sh\nexit 101\n' >"$target/usr/sbin/policy-rc.d"
     chmod 755 "$target/usr/sbin/policy-rc.d"
     # The network is this machine's.
     [[ ! -e /etc/resolv.conf ]] || cp --remove-destination -L /etc/resolv.conf "$target/etc/resolv.conf"
+}
+
+mount_root() {
+    mount -t proc proc "$target/proc"
+    mount --rbind /dev "$target/dev"
+    mount --make-rslave "$target/dev" 2>/dev/null || true
 }
 
 leave_root() {

@@ -168,6 +168,9 @@ if [[ -z ${keep-} ]]; then
     prepare_root
 else
     setup=(apt-install)
+    for target in "$results/hardened/root" "$results/plain/root"; do
+        mount_root
+    done
 fi
 
 for name in "${setup[@]}" "${chosen[@]}"; do
