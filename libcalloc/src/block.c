@@ -341,17 +341,9 @@ CAL_NOINLINE void cal__block_free(void *block)
         free_slow(block);
 }
 
-CAL_INLINE struct cal_call call_of(unsigned how, size_t size, size_t alignment)
-{
-    return (struct cal_call){.size = sizeof(struct cal_call),
-                             .kind = (enum cal_call_kind)(how >> CAL_HOW_KIND_SHIFT),
-                             .bytes = size,
-                             .alignment = alignment};
-}
-
 static CAL_COLD void free_hooked(void *block, unsigned how, size_t size, size_t alignment)
 {
-    const struct cal_call call = call_of(how, size, alignment);
+    const struct cal_call call = cal__call_of(size, alignment, how);
     cal__hooked_free(block, &call);
 }
 
@@ -359,7 +351,7 @@ CAL_NOINLINE void cal__block_free_as(void *block, unsigned how, size_t size, siz
 {
     const struct cal__page *page = cal__map_candidate(block);
     if (CAL_UNLIKELY(page->kind == CAL_PAGE_SLOTS)) {
-        const struct cal_call call = call_of(how, size, alignment);
+        const struct cal_call call = cal__call_of(size, alignment, how);
         cal__hooked_free_lean((struct cal__page *)page, block, &call);
         return;
     }

@@ -26,6 +26,18 @@ enum {
     CAL_HOW_NATIVE = CAL_CALL_NATIVE << CAL_HOW_KIND_SHIFT,
 };
 
+/* The same in the words of add-ons; a call that gives a block back says what the caller said of it. */
+CAL_INLINE struct cal_call cal__call_of(size_t size, size_t alignment, unsigned how)
+{
+    return (struct cal_call){
+        .size = sizeof(struct cal_call),
+        .kind = (enum cal_call_kind)(how >> CAL_HOW_KIND_SHIFT),
+        .zero = (how & CAL_HOW_ZERO) != 0,
+        .bytes = (how & CAL_HOW_NOTHING) != 0 ? 0 : size,
+        .alignment = alignment,
+    };
+}
+
 /* Everything that the fast paths do not do. NULL when out of memory or SIZE is impossible.
  * ALIGNMENT is a power of two. */
 void *cal__block_allocate(size_t size, size_t alignment, unsigned how);

@@ -16,17 +16,6 @@ static bool annotating(void)
     return CAL_UNLIKELY(cal__annotating != CAL_ANNOTATE_NONE);
 }
 
-static struct cal_call call_of(size_t size, size_t alignment, unsigned how)
-{
-    return (struct cal_call){
-        .size = sizeof(struct cal_call),
-        .kind = (enum cal_call_kind)(how >> CAL_HOW_KIND_SHIFT),
-        .zero = (how & CAL_HOW_ZERO) != 0,
-        .bytes = (how & CAL_HOW_NOTHING) != 0 ? 0 : size,
-        .alignment = alignment,
-    };
-}
-
 /* Errors. */
 
 static void report(enum cal_error error, const char *what, const void *block)
@@ -178,7 +167,7 @@ void *cal__hooked_allocate_lean(size_t size, cal__allocate *slow, unsigned how)
 
 void *cal__hooked_allocate(struct cal__heap *heap, size_t size, size_t alignment, unsigned how)
 {
-    const struct cal_call call = call_of(size, alignment, how);
+    const struct cal_call call = cal__call_of(size, alignment, how);
     void *block = cal__owner_claims() ? claim(&call) : NULL;
     size_t padded;
     if (block != NULL || !pad(&call, size, &padded))
@@ -298,7 +287,7 @@ bool cal__hooked_resize(struct cal__page *page, void *block, size_t size, unsign
     /* A tool is told of every block once; a change of size is a new block to it. */
     if (annotating() && page->kind != CAL_PAGE_RANGE)
         return false;
-    const struct cal_call call = call_of(size, CAL_ALIGNMENT, how);
+    const struct cal_call call = cal__call_of(size, CAL_ALIGNMENT, how);
     size_t old_usable = cal__hooks_observed() ? cal__hooked_usable(page, block) : 0;
     bool done = page->kind == CAL_PAGE_RANGE ? cal__owner_resize(page, block, size)
                                              : resize_slot(cal__page_slots(page), block, &call);
