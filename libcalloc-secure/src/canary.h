@@ -1,7 +1,7 @@
 /* Canaries: bytes behind what the program asked for, which it has no reason to write.
  *
  * They start at the byte after the requested size and go to the end of the block. Byte I of the slack
- * is byte I % 8 of one word that depends on the address of the block and on a key.
+ * is byte I % 8 of one word that depends on the number of the block and on a key.
  *
  * The word is MULTIPLIER * number + ADDEND modulo 2^64, where the number tells the blocks of a key apart
  * (multiply-shift after Dietzfelbinger, "Universal hashing and k-wise independent random variables via integer
@@ -18,7 +18,7 @@
  *
  * What remains: 7 + 48 bits; of N bytes of slack 7 bits for N = 1 and 2, 7 + 8 * (N - 2) up to 8.
  *
- * The cost is bounded: up to 24 bytes three words are stored or compared; of longer slack the first
+ * The cost is bounded: up to 16 bytes two words are stored or compared; of longer slack the first
  * BOUND bytes (at least 8) and the last 16, which are what an overflow that goes up and one that
  * comes down from the next block have to cross. With a BOUND of SIZE_MAX it is all of the slack. */
 #ifndef CAL_CANARY_H
@@ -56,7 +56,7 @@ CAL_INLINE uint64_t cal__canary_word(const struct cal__canary_key *key, uint64_t
     return cal__canary_of_sum(cal__canary_sum(key, number));
 }
 
-/* For slack of more than 24 bytes. */
+/* For slack of more than 16 bytes. */
 void cal__canary_write_long(uint64_t word, unsigned char *slack, size_t length, size_t bound);
 bool cal__canary_verify_long(uint64_t word, const unsigned char *slack, size_t length,
                              size_t bound);
@@ -73,28 +73,21 @@ CAL_INLINE void cal__canary_store(unsigned char *bytes, uint64_t word)
     memcpy(bytes, &word, sizeof word);
 }
 
-/* A slack of 8 to 24 bytes, which is what blocks of slabs of up to 1 KiB have: two or three words that overlap. */
+/* A slack of 8 to 16 bytes: two words that overlap. */
 CAL_INLINE void cal__canary_write_short(uint64_t word, void *slack, size_t length)
 {
     unsigned char *first = slack;
     cal__canary_store(first, word);
-    if (length > 2 * CAL_CANARY_WORD)
-        cal__canary_store(first + CAL_CANARY_WORD, word);
     cal__canary_store(first + length - CAL_CANARY_WORD, cal__canary_turn(word, length));
 }
 
 CAL_INLINE bool cal__canary_verify_short(uint64_t word, const void *slack, size_t length)
 {
     const unsigned char *first = slack;
-    uint64_t start, middle, end;
+    uint64_t start, end;
     memcpy(&start, first, sizeof start);
     memcpy(&end, first + length - CAL_CANARY_WORD, sizeof end);
-    uint64_t difference = (start ^ word) | (end ^ cal__canary_turn(word, length));
-    if (length > 2 * CAL_CANARY_WORD) {
-        memcpy(&middle, first + CAL_CANARY_WORD, sizeof middle);
-        difference |= middle ^ word;
-    }
-    return difference == 0;
+    return ((start ^ word) | (end ^ cal__canary_turn(word, length))) == 0;
 }
 
 /* WORD in the slack of a block of CAPACITY bytes, at least 8, of which the program asked for REQUESTED, at most
@@ -106,7 +99,7 @@ CAL_INLINE void cal__canary_write(uint64_t word, void *block, size_t requested, 
 {
     unsigned char *slack = (unsigned char *)block + requested;
     size_t length = capacity - requested;
-    if (CAL_UNLIKELY(length > 3 * CAL_CANARY_WORD)) {
+    if (CAL_UNLIKELY(length > 2 * CAL_CANARY_WORD)) {
         cal__canary_write_long(word, slack, length, bound);
     } else if (CAL_LIKELY(length >= CAL_CANARY_WORD)) {
         cal__canary_write_short(word, slack, length);
@@ -126,7 +119,7 @@ CAL_INLINE bool cal__canary_verify(uint64_t word, const void *block, size_t requ
 {
     const unsigned char *slack = (const unsigned char *)block + requested;
     size_t length = capacity - requested;
-    if (CAL_UNLIKELY(length > 3 * CAL_CANARY_WORD))
+    if (CAL_UNLIKELY(length > 2 * CAL_CANARY_WORD))
         return cal__canary_verify_long(word, slack, length, bound);
     if (CAL_LIKELY(length >= CAL_CANARY_WORD))
         return cal__canary_verify_short(word, slack, length);

@@ -84,8 +84,7 @@ CAL_INLINE void write_canary(uint64_t word, char *slack, size_t length)
     char *end = slack + length;
     uint64_t last = cal__canary_turn(word, length);
     if (CAL_LIKELY(length <= 16)) {
-        cal__canary_store((unsigned char *)slack, word);
-        cal__canary_store((unsigned char *)end - 8, last);
+        cal__canary_write_short(word, slack, length);
     } else if (length <= 32) {
         *(pair *)(void *)slack = SPREAD(pair, word);
         *(pair *)(void *)(end - 16) = SPREAD(pair, last);
@@ -102,12 +101,8 @@ CAL_INLINE bool canary_is_whole(uint64_t word, const char *slack, size_t length)
     typedef uint64_t wide __attribute__((vector_size(sizeof(vector)), may_alias, aligned(1)));
     const char *end = slack + length;
     uint64_t last = cal__canary_turn(word, length);
-    if (CAL_LIKELY(length <= 16)) {
-        uint64_t one, other;
-        memcpy(&one, slack, sizeof one);
-        memcpy(&other, end - 8, sizeof other);
-        return ((one ^ word) | (other ^ last)) == 0;
-    }
+    if (CAL_LIKELY(length <= 16))
+        return cal__canary_verify_short(word, slack, length);
     if (length <= 32) {
         pair difference = (*(const pair *)(const void *)slack ^ SPREAD(pair, word)) |
                           (*(const pair *)(const void *)(end - 16) ^ SPREAD(pair, last));

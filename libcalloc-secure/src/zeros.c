@@ -5,9 +5,9 @@ enum { VECTOR = 16, BATCH = 256 };
 
 typedef uint64_t pair __attribute__((vector_size(VECTOR), may_alias));
 
-bool cal__zeros_all_long(const unsigned char *memory, size_t size)
+bool cal__zeros_all(const void *memory, size_t size)
 {
-    const pair *vectors = (const pair *)(const void *)memory;
+    const pair *vectors = memory;
     size_t left = size;
     for (; left >= BATCH; left -= BATCH, vectors += BATCH / VECTOR) {
         pair sums[4] = {vectors[0], vectors[1], vectors[2], vectors[3]};
