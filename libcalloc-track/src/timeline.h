@@ -10,7 +10,7 @@ enum { CAL_MOMENTS_MAX = 1024 };
 /* Adds a point if it is time for one. Waits for nobody. */
 void cal__timeline_look(void);
 
-/* The point for now. */
+/* The point of the time line for the moment of the call. */
 void cal__timeline_now(struct cal__file_moment *moment);
 
 /* Whether MARK is another than when it was last asked for. */

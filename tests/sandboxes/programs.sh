@@ -104,7 +104,7 @@ END
     # Nobody's key, which is refused inside the filter, too.
     ssh-keygen -q -t ed25519 -N '' -C nobody -f stranger
     login curve25519-sha256 stranger echo in 2>&1 | sed 's/^[^@]*@//' || true
-    # The process that this command has as its parent is sshd's, forked for the session.
+    # The process that this command has as its parent is sshd's, forked for the login.
     # shellcheck disable=SC2016
     login curve25519-sha256 user-ed25519 'cat /proc/$PPID/maps' >session-maps
     kill "$sshd"
