@@ -16,12 +16,18 @@
  * there is no canary yet, and who frees or resizes a block waits until nobody looks. */
 enum stage { EMPTY, LIVE, LOOKED };
 
+/* A guard page beside a block, and where it is. */
+struct fence {
+    enum cal__guard guard;
+    char *address;
+};
+
 struct state {
     _Atomic unsigned stage;
     size_t requested;
     uint64_t word; /* the canary's, its own */
     enum cal__kind kind;
-    enum cal__guard before, after;
+    struct fence before, after;
     enum cal__guard whole; /* while it waits */
     bool fresh;
 };
@@ -112,47 +118,78 @@ static char *after_start(const struct cal_slab *slab)
     return page_down((char *)slab->first + slab->block_size + CAL_HARDENED_PAGE - 1);
 }
 
-static size_t before_bytes(const struct cal_slab *slab)
+static bool starts_with_page(const struct cal_slab *slab)
 {
-    return before_start(slab) >= (char *)slab->address ? CAL_HARDENED_PAGE : 0;
+    return page_down(slab->first) == slab->first;
 }
 
-static size_t after_bytes(const struct cal_slab *slab)
+/* A guard page before the start of a block is where its size wants it, so it is moved for nearly each one; a block that
+ * does not start with a page has bytes of nobody's before it, which serve as well, but later. */
+static bool fits_before(const struct cal_slab *slab)
 {
-    return after_start(slab) < (char *)slab->address + slab->length ? CAL_HARDENED_PAGE : 0;
+    uint64_t guards = cal__hardened.settings.guard_large;
+    return (guards == 2 || (guards == 1 && starts_with_page(slab))) &&
+           before_start(slab) >= (char *)slab->address;
 }
 
-static enum cal__guard protect(void *address, size_t length)
+static bool fits_after(const struct cal_slab *slab)
 {
-    return length == 0 ? CAL_GUARD_NONE : cal__guard_install(address, length);
+    return cal__hardened.settings.guard_large != 0 &&
+           after_start(slab) < (char *)slab->address + slab->length;
+}
+
+/* What stands where it has to stays. False: it stands where a block is to be. */
+static bool put_fence(struct fence *fence, bool fits, char *address)
+{
+    if (fence->guard != CAL_GUARD_NONE && (!fits || fence->address != address)) {
+        if (!cal__guard_remove(fence->address, CAL_HARDENED_PAGE, fence->guard))
+            return false;
+        fence->guard = CAL_GUARD_NONE;
+    }
+    if (fence->guard == CAL_GUARD_NONE && fits) {
+        fence->guard = cal__guard_install(address, CAL_HARDENED_PAGE);
+        fence->address = address;
+    }
+    return true;
+}
+
+static bool put_fences(const struct cal_slab *slab)
+{
+    struct state *state = slab->state;
+    return put_fence(&state->before, fits_before(slab), before_start(slab)) &&
+           put_fence(&state->after, fits_after(slab), after_start(slab));
 }
 
 bool cal__large_open(struct cal_slab *slab)
 {
     struct state *state = slab->state;
     state->fresh = slab->fresh;
-    if (cal__hardened.settings.guard_large == 0)
-        return true;
-    if (cal__hardened.settings.guard_large == 2)
-        state->before = protect(before_start(slab), before_bytes(slab));
-    state->after = protect(after_start(slab), after_bytes(slab));
-    return true;
+    return put_fences(slab);
+}
+
+bool cal__large_reopen(struct cal_slab *slab)
+{
+    struct state *state = slab->state;
+    state->fresh = false;
+    return put_fences(slab);
+}
+
+/* ALL: one call has taken the marks of all of them away. */
+static void remove_fence(const struct fence *fence, bool all)
+{
+    if (all && fence->guard == CAL_GUARD_MARKED)
+        cal__guard_forget(fence->guard);
+    else
+        cal__guard_remove(fence->address, CAL_HARDENED_PAGE, fence->guard);
 }
 
 void cal__large_close(struct cal_slab *slab)
 {
     struct state *state = slab->state;
     cal__guard_remove(slab->address, slab->length, state->whole);
-    /* One call has taken the marks of all of them away. */
     bool all = state->whole == CAL_GUARD_MARKED;
-    if (all && state->before == CAL_GUARD_MARKED)
-        cal__guard_forget(state->before);
-    else
-        cal__guard_remove(before_start(slab), before_bytes(slab), state->before);
-    if (all && state->after == CAL_GUARD_MARKED)
-        cal__guard_forget(state->after);
-    else
-        cal__guard_remove(after_start(slab), after_bytes(slab), state->after);
+    remove_fence(&state->before, all);
+    remove_fence(&state->after, all);
 }
 
 /* Blocks. The slack of those at the end of their pages is less than their alignment. */
@@ -167,44 +204,75 @@ static bool has_canary(const struct cal_slab *slab, size_t requested)
     return cal__hardened.settings.canary && slab->room > requested;
 }
 
+/* In the page that the block starts in. */
+static bool has_canary_before(const struct cal_slab *slab)
+{
+    return cal__hardened.settings.canary && cal__hardened.settings.guard_large == 1 &&
+           !starts_with_page(slab);
+}
+
+/* How far before the block the first byte is that is not what it should be, 0: none. */
+static size_t damage_before(const struct cal_slab *slab)
+{
+    if (!has_canary_before(slab))
+        return 0;
+    const unsigned char *start = slab->first;
+    for (size_t i = 1; i <= CAL_CANARY_WORD; i++)
+        if (*(start - i) != (unsigned char)(state_of(slab)->word >> 8 * (CAL_CANARY_WORD - i)))
+            return i;
+    return 0;
+}
+
 static void write_canary(const struct cal_slab *slab, void *block, size_t requested)
 {
     if (has_canary(slab, requested))
         cal__canary_write(state_of(slab)->word, block, requested, slab->room,
                           cal__hardened.settings.canary_bytes);
+    if (has_canary_before(slab))
+        cal__canary_store((unsigned char *)block - CAL_CANARY_WORD, state_of(slab)->word);
 }
 
 static bool canary_is_whole(const struct cal_slab *slab, const void *block, size_t requested)
 {
-    return !has_canary(slab, requested) ||
-           cal__canary_verify(state_of(slab)->word, block, requested, slab->room,
-                              cal__hardened.settings.canary_bytes);
+    return damage_before(slab) == 0 &&
+           (!has_canary(slab, requested) ||
+            cal__canary_verify(state_of(slab)->word, block, requested, slab->room,
+                               cal__hardened.settings.canary_bytes));
 }
 
-static struct cal__report report_of(enum cal__check check, const struct cal_slab *slab,
-                                    size_t damage)
+static struct cal__report report_of(enum cal__check check, const struct cal_slab *slab)
 {
     const struct state *state = slab->state;
     return (struct cal__report){.check = check,
                                 .address = slab->first,
                                 .block_size = slab->block_size,
                                 .requested = state->requested,
-                                .requested_known = true,
-                                .damage = damage,
-                                .damage_known = damage != SIZE_MAX};
+                                .requested_known = true};
 }
 
-static CAL_COLD void report(enum cal__check check, const struct cal_slab *slab, size_t damage)
-{
-    struct cal__report what = report_of(check, slab, damage);
-    cal__report(&what, cal__settings_consequence(&cal__hardened.settings, check));
-}
-
-static size_t damage_of(const struct cal_slab *slab)
+/* Byte by byte: whole words would begin with bytes that the program may be writing. The room where there is none. */
+static size_t damage_behind(const struct cal_slab *slab)
 {
     const struct state *state = slab->state;
+    if (!has_canary(slab, state->requested))
+        return slab->room;
     return cal__canary_damage(state->word, slab->first, state->requested, slab->room,
                               cal__hardened.settings.canary_bytes);
+}
+
+static struct cal__report overflow_of(const struct cal_slab *slab)
+{
+    struct cal__report report = report_of(CAL_CHECK_overflow, slab);
+    size_t before = damage_before(slab);
+    report.damage_known = true;
+    report.damage_before = before != 0;
+    report.damage = before != 0 ? before : damage_behind(slab);
+    return report;
+}
+
+static CAL_COLD void say(struct cal__report report)
+{
+    cal__report(&report, cal__settings_consequence(&cal__hardened.settings, report.check));
 }
 
 void *cal__large_allocated(struct cal_slab *slab, void *block, size_t size, unsigned how)
@@ -226,10 +294,10 @@ static void check_call(const struct cal_slab *slab, const struct cal_call *call)
     const struct state *state = slab->state;
     if (CAL_UNLIKELY(cal__hardened.settings.kinds &&
                      cal__kinds_differ(state->kind, cal__kind_of(call->kind))))
-        report(CAL_CHECK_kind_mismatch, slab, SIZE_MAX);
+        say(report_of(CAL_CHECK_kind_mismatch, slab));
     if (CAL_UNLIKELY(cal__hardened.settings.sizes && call->bytes != CAL_CALL_UNKNOWN &&
                      call->bytes != state->requested))
-        report(CAL_CHECK_size_mismatch, slab, SIZE_MAX);
+        say(report_of(CAL_CHECK_size_mismatch, slab));
 }
 
 /* One that leaves, if there are too many or they are too large together. */
@@ -280,12 +348,12 @@ enum cal_slot_verdict cal__large_freeing(struct cal_slab *slab, void *block,
     end_life(state);
     check_call(slab, call);
     if (CAL_UNLIKELY(!canary_is_whole(slab, block, state->requested)))
-        report(CAL_CHECK_overflow, slab, damage_of(slab));
+        say(overflow_of(slab));
     /* The structure is somebody else's once the block may leave. */
     size_t length = slab->length;
     if (length <= settings->address_quarantine) {
         /* Its addresses fault, and its memory goes back too. */
-        state->whole = protect(slab->address, length);
+        state->whole = cal__guard_install(slab->address, length);
         if (state->whole != CAL_GUARD_NONE && enter(block, length)) {
             for (void *old; (old = leave()) != NULL;)
                 cal_slot_release(old);
@@ -302,7 +370,7 @@ bool cal__large_fit(struct cal_slab *slab, void *block, const struct cal_call *c
     struct state *state = slab->state;
     check_call(slab, &(struct cal_call){.kind = call->kind, .bytes = CAL_CALL_UNKNOWN});
     if (CAL_UNLIKELY(!canary_is_whole(slab, block, state->requested)))
-        report(CAL_CHECK_overflow, slab, damage_of(slab));
+        say(overflow_of(slab));
     /* A block at the end of its pages would have its end somewhere else. */
     if (cal__hardened.settings.large_at_end && call->bytes + CAL_BLOCK_ALIGNMENT <= slab->room)
         return false;
@@ -322,11 +390,9 @@ bool cal__large_check(const struct cal_slab *slab, struct cal__report *found)
     if (!atomic_compare_exchange_strong_explicit(&state->stage, &expected, LOOKED,
                                                  memory_order_acquire, memory_order_relaxed))
         return true;
-    /* Byte by byte: whole words would begin with bytes that the program may be writing. */
-    size_t damage = has_canary(slab, state->requested) ? damage_of(slab) : slab->room;
-    bool whole = damage == slab->room;
+    bool whole = damage_before(slab) == 0 && damage_behind(slab) == slab->room;
     if (!whole)
-        *found = report_of(CAL_CHECK_overflow, slab, damage);
+        *found = overflow_of(slab);
     atomic_store_explicit(&state->stage, LIVE, memory_order_release);
     return whole;
 }

@@ -15,6 +15,8 @@
 size_t cal__large_state_bytes(void);
 void cal__large_guard(const struct cal_call *call, struct cal_guard *guard);
 bool cal__large_open(struct cal_slab *slab);
+/* Another block of its range. */
+bool cal__large_reopen(struct cal_slab *slab);
 void cal__large_close(struct cal_slab *slab);
 void *cal__large_allocated(struct cal_slab *slab, void *block, size_t size, unsigned how);
 enum cal_slot_verdict cal__large_freeing(struct cal_slab *slab, void *block,

@@ -446,6 +446,9 @@ void cal__slab_start(void)
 {
     const struct cal__settings *settings = &cal__hardened.settings;
     cal__slab_role.extra = settings->canary ? CAL_CANARY_WORD : 0;
+    /* Blocks whose memory goes back to the kernel have no use for it. */
+    bool rest = !settings->zero_large && settings->address_quarantine == 0;
+    cal__slab_role.reopen = rest ? cal__large_reopen : NULL;
     cal__slab_role.random = settings->random_slots ? random_bits : NULL;
     bool usual = settings->canary && settings->zero_on_free && settings->write_after_free >= 16 &&
                  settings->canary_bytes >= CAL_QUICK_SLACK;

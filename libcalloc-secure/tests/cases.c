@@ -117,7 +117,7 @@ void expect_of(const char *what, const void *block, size_t damage, size_t reques
     char text[100] = "", asked[60] = "", size[60] = "";
     const struct cal_slab *slab = slab_of(block);
     if (damage != SIZE_MAX)
-        snprintf(text, sizeof text, ", byte %zu", damage);
+        snprintf(text, sizeof text, ", byte %zd", (ssize_t)damage);
     if (slab != NULL)
         snprintf(size, sizeof size, ", block of %zu bytes", slab->block_size);
     if (requested != SIZE_MAX)

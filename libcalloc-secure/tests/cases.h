@@ -30,7 +30,8 @@ int run_cases(int count, char **arguments, const struct test_case *cases, size_t
 
 /* A line that is to come on standard error. */
 __attribute__((format(printf, 1, 2))) void expect(const char *format, ...);
-/* The usual end of a line about BLOCK of which REQUESTED bytes were asked for (SIZE_MAX: not said). */
+/* The usual end of a line about BLOCK of which REQUESTED bytes were asked for (SIZE_MAX: not said), and which is wrong
+ * DAMAGE bytes behind its start (SIZE_MAX: not said; -2, -3 and so on: before it). */
 void expect_of(const char *what, const void *block, size_t damage, size_t requested);
 
 /* Hides from the compiler where a pointer comes from. */

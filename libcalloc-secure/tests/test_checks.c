@@ -74,6 +74,16 @@ static void overflow_of_a_large_block(void)
     overflow(200001, 200001);
 }
 
+static void underflow_of_a_large_block(void)
+{
+    overflow(200001, (size_t)-2);
+}
+
+static void underflow_of_a_word_more(void)
+{
+    overflow(300001, (size_t)-8);
+}
+
 /* A long one, beyond what the canary covers: one error, and not another at the next use. */
 static void overflow_that_is_long(void)
 {
@@ -449,6 +459,8 @@ static const struct test_case cases[] = {
     EACH("light", overflow, overflow_of_a_page),
     EACH("light", overflow, overflow_of_128_kib),
     EACH("light", overflow, overflow_of_a_large_block),
+    EACH("light", overflow, underflow_of_a_large_block),
+    EACH("light", overflow, underflow_of_a_word_more),
     EACH("light", overflow, overflow_that_is_long),
     EACH("light", overflow, overflow_seen_by_realloc),
     EACH("light", overflow, overflow_seen_by_the_neighbour),

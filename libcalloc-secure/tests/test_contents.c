@@ -87,6 +87,15 @@ __attribute__((unused)) static void large_underflow_faults(void)
     write_one((unsigned char *)((uintptr_t)block & ~(uintptr_t)4095) - 1);
 }
 
+/* One that starts with a page has a guard before it at each level. */
+__attribute__((unused)) static void page_underflow_faults(void)
+{
+    unsigned char *block = opaque(malloc(65536 * 4));
+    memset(block, 1, 65536 * 4);
+    require((uintptr_t)block % 4096 == 0);
+    write_one(block - 1);
+}
+
 __attribute__((unused)) static void freed_large_block_faults(void)
 {
     unsigned char *block = opaque(malloc(200000));
@@ -317,6 +326,7 @@ static const struct test_case cases[] = {
 #ifndef CAL_FAMILY_PREFIX
     {"large_overflow_faults", "", large_overflow_faults, -SIGSEGV, true, 0},
     {"large_overflow_faults protected", "secure.guard_protect_only=1", large_overflow_faults, -SIGSEGV, true, 0},
+    {"page_underflow_faults", "secure.level=light", page_underflow_faults, -SIGSEGV, true, 0},
     {"large_underflow_faults", "secure.guard_large=2", large_underflow_faults, -SIGSEGV, true, 0},
     {"large_underflow_faults marked", "secure.guard_large=2,secure.guard_protect_first=0", large_underflow_faults, -SIGSEGV, true, 0},
     {"freed_large_block_faults", "secure.address_quarantine=64M", freed_large_block_faults, -SIGSEGV, true, 0},

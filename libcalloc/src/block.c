@@ -157,6 +157,8 @@ static CAL_COLD bool reclaim(struct cal__heap *heap)
 {
     if (heap != NULL)
         cal__heap_collect(heap);
+    else
+        cal__slots_large_purge(true);
     return cal__span_unmap_all();
 }
 

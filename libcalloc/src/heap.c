@@ -288,6 +288,7 @@ static void tick(struct cal__heap *heap)
     if (heap->ticks >= 0)
         return;
     heap->ticks = CAL_TICKS;
+    cal__slots_large_purge(false);
     cal__span_purge_expired();
 }
 
@@ -454,6 +455,7 @@ static void collect_list(struct cal__heap *heap, struct cal__page *page)
 void cal__heap_collect(struct cal__heap *heap)
 {
     cal__remote_release_idle();
+    cal__slots_large_purge(true);
     cal__heap_drain_returned(heap);
     for (unsigned i = 0; i < CAL_CLASSES; i++) {
         struct cal__bin *bin = &heap->bins[i];

@@ -12,8 +12,7 @@
 #include "span.h"
 
 /* Records wait for their next use on a shelf of their class; those of large blocks have one too. */
-#define SHELVES     (CAL_CLASSES + 1)
-#define LARGE_SHELF CAL_CLASSES
+#define SHELVES (CAL_SLOTS_LARGE_SHELF + 1)
 
 struct cal_slots cal__slots_played;
 #define played cal__slots_played
@@ -21,9 +20,6 @@ static _Atomic bool playing;
 
 static struct cal__lock lock;
 static struct cal__slots *unused[SHELVES];
-
-/* Granules of the longest range of a large block so far. */
-static _Atomic size_t longest;
 
 const struct cal_slots *cal__slots_role(void)
 {
@@ -78,7 +74,7 @@ static bool is_free(const struct cal__slots *slots, uint32_t slot)
 
 /* Records wait as they come from the system, zeros but for their heads. Those of slabs that were hardly used, of
  * which little was touched, so cost little to make and to use again. */
-static void put_on_shelf(struct cal__slots *slots)
+void cal__slots_record_delete(struct cal__slots *slots)
 {
     const struct cal_slab *slab = &slots->slab;
     uint32_t used = slots->withholds ? slab->slots : slots->reach;
@@ -101,7 +97,7 @@ static void set_all(uint64_t *bits, uint32_t slots)
 }
 
 /* A record for COUNT slots, all free; NULL without memory. */
-static struct cal__slots *record_new(struct cal__page *page, unsigned shelf, uint32_t count)
+struct cal__slots *cal__slots_record_new(struct cal__page *page, unsigned shelf, uint32_t count)
 {
     size_t head = cal__round_up(sizeof(struct cal__slots), CAL_ALIGNMENT);
     size_t bits = words_of(count) * sizeof(uint64_t);
@@ -135,13 +131,13 @@ static struct cal__slots *record_new(struct cal__page *page, unsigned shelf, uin
     return slots;
 }
 
-static size_t room_of(size_t block_size)
+size_t cal__slots_room(size_t block_size)
 {
     return cal__annotating == CAL_ANNOTATE_NONE ? block_size : block_size - CAL_ANNOTATE_REDZONE;
 }
 
 /* Lets the role see the slab first; false without memory. *USABLE: the slots it may be used for. */
-static bool record_open(struct cal__slots *slots, uint32_t *usable)
+bool cal__slots_record_open(struct cal__slots *slots, uint32_t *usable)
 {
     *usable = slots->slab.slots;
     if (played.open == NULL)
@@ -229,14 +225,14 @@ static void replenish(struct cal__slots *slots)
 
 bool cal__slots_open(struct cal__page *page)
 {
-    struct cal__slots *slots = record_new(page, page->size_class, page->capacity);
+    struct cal__slots *slots = cal__slots_record_new(page, page->size_class, page->capacity);
     if (slots == NULL)
         return false;
     slots->slab.block_size = page->block_size;
-    slots->slab.room = room_of(page->block_size);
+    slots->slab.room = cal__slots_room(page->block_size);
     uint32_t usable;
-    if (!record_open(slots, &usable)) {
-        put_on_shelf(slots);
+    if (!cal__slots_record_open(slots, &usable)) {
+        cal__slots_record_delete(slots);
         return false;
     }
     memset(slots->slab.free_slots, 0, words_of(page->capacity) * sizeof(uint64_t));
@@ -262,7 +258,7 @@ void cal__slots_close(struct cal__page *page)
     cal__span_lock();
     atomic_store_explicit(&page->slots, NULL, memory_order_relaxed);
     cal__span_unlock(false);
-    put_on_shelf(slots);
+    cal__slots_record_delete(slots);
 }
 
 /* Slots. */
@@ -380,106 +376,13 @@ void cal__slots_set_next(struct cal__page *page, void *block, const void *next)
     cal_slot_set_mark(&slots->slab, cal__slots_index(slots, block), mark);
 }
 
-/* Blocks by themselves. */
-
-/* From the start of its range to a block of SIZE bytes. */
-static size_t offset_in_range(size_t length, size_t size, size_t alignment,
-                              const struct cal_guard *guard)
-{
-    if (!guard->at_end || alignment > cal__os_page_size())
-        return cal__round_up(guard->before, alignment);
-    return (length - guard->after - size) & ~(alignment - 1);
-}
-
-/* In whole pages of the kernel's; false when that is too much to be meant. */
-static bool round_guard(struct cal_guard *guard)
-{
-    if (guard->before > CAL_REQUEST_MAX / 4 || guard->after > CAL_REQUEST_MAX / 4)
-        return false;
-    guard->before = cal__round_up(guard->before, cal__os_page_size());
-    guard->after = cal__round_up(guard->after, cal__os_page_size());
-    return true;
-}
-
-static void raise_longest(size_t granules)
-{
-    size_t before = atomic_load_explicit(&longest, memory_order_relaxed);
-    while (granules > before &&
-           !atomic_compare_exchange_weak_explicit(&longest, &before, granules, memory_order_relaxed,
-                                                  memory_order_relaxed))
-        ;
-}
-
-static bool open_large(struct cal__page *page, size_t offset, size_t after)
-{
-    size_t reach = (offset >> CAL_GRANULE_SHIFT) + 1;
-    struct cal__slots *slots = record_new(page, LARGE_SHELF, 1);
-    if (slots == NULL)
-        return false;
-    slots->slab.first = cal__page_start(page) + offset;
-    slots->slab.block_size = cal__page_bytes(page) - offset - after;
-    slots->slab.room = room_of(slots->slab.block_size);
-    uint32_t usable;
-    if (!record_open(slots, &usable)) {
-        put_on_shelf(slots);
-        return false;
-    }
-    slots->slab.free_slots[0] = 0;
-    /* So that offset 0 is a start and no other. */
-    slots->factor = 1;
-    set_mark(slots, 0, CAL_MARK_NEVER);
-    raise_longest(cal__page_granules(page));
-    cal__large_begin(page, slots->slab.block_size);
-    atomic_store_explicit(&page->slots, slots, memory_order_release);
-    if (reach > 1)
-        cal__span_reach(page, reach);
-    return true;
-}
-
-void *cal__slots_large(size_t size, const struct cal_call *call, bool *zeroed)
-{
-    struct cal_guard guard = {0, 0, false};
-    size_t alignment = call->alignment;
-    if (played.guard != NULL)
-        played.guard(call, &guard);
-    if (!round_guard(&guard))
-        return NULL;
-    size_t before = cal__round_up(guard.before, alignment);
-    /* The map can be told of no more. */
-    if ((before >> CAL_GRANULE_SHIFT) + 2 > UINT16_MAX)
-        before = guard.before = 0;
-    size_t behind = cal__round_up(size, cal__min(alignment, cal__os_page_size())) + guard.after;
-    if (behind > CAL_REQUEST_MAX - before)
-        return NULL;
-    size_t length = cal__round_up(before + behind, CAL_GRANULE);
-    bool run = length <= CAL_RUN_MAX && alignment <= CAL_RUN_MAX;
-    struct cal__page *page =
-        cal__span_allocate(length >> CAL_GRANULE_SHIFT, cal__max(alignment >> CAL_GRANULE_SHIFT, 1),
-                           run ? CAL_PAGE_RUN : CAL_PAGE_HUGE, *zeroed);
-    if (page == NULL)
-        return NULL;
-    *zeroed = page->zeroed;
-    size_t offset = offset_in_range(length, size, alignment, &guard);
-    if (!open_large(page, offset, guard.after)) {
-        cal__span_release(page);
-        return NULL;
-    }
-    return cal__page_start(page) + offset;
-}
-
 /* Giving back. */
-
-static void give_large(struct cal__page *page)
-{
-    cal__slots_close(page);
-    cal__span_release(page);
-}
 
 void cal__slots_give(struct cal__slots *slots, uint32_t slot)
 {
     struct cal__page *page = slots->page;
     if (CAL_UNLIKELY(page->kind != CAL_PAGE_SLOTS)) {
-        give_large(page);
+        cal__slots_large_give(page);
     } else if (CAL_UNLIKELY(cal__page_heap(page) != cal__thread_heap)) {
         cal__remote_push_slot(page, cal__slots_block(slots, slot));
     } else {
@@ -538,7 +441,7 @@ void cal__slots_unlock(bool in_child)
  * nothing lies in between. */
 static CAL_NOINLINE struct cal__page *page_below(uint64_t granule)
 {
-    size_t most = atomic_load_explicit(&longest, memory_order_relaxed);
+    size_t most = cal__slots_longest();
     struct cal__page *page = NULL;
     for (size_t i = 1; page == NULL && i < most && i < granule; i++)
         page = cal__map_find(granule - i);

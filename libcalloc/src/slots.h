@@ -51,6 +51,7 @@ struct cal__slots {
     struct cal__slots *next_unused;
     unsigned shelf;      /* where it waits for its next use */
     uint32_t first_word; /* of free_slots: those before it are zero */
+    uint64_t expiry;     /* of one that rests (slots_large.c), in milliseconds */
     uint32_t reach;      /* slots from the first on that were at hand ever */
     bool withholds;      /* some slots are, maybe beyond the reach */
 } __attribute__((aligned(64)));
@@ -64,6 +65,16 @@ _Static_assert(CAL_SLOT_LINK + CAL_SLAB_LARGE_GRANULES * CAL_GRANULE / CAL_ALIGN
 
 /* What is played; all NULL while nothing is. */
 extern struct cal_slots cal__slots_played __attribute__((visibility("hidden")));
+
+/* Records: one for COUNT slots, all free, or NULL without memory; the role sees it, and what it withholds is marked:
+ * false without memory, else *USABLE are those that it leaves; and it is used no more. They wait for their next use on a
+ * shelf of their class; those of large blocks have one too. */
+#define CAL_SLOTS_LARGE_SHELF CAL_CLASSES
+struct cal__slots *cal__slots_record_new(struct cal__page *page, unsigned shelf, uint32_t count);
+bool cal__slots_record_open(struct cal__slots *slots, uint32_t *usable);
+void cal__slots_record_delete(struct cal__slots *slots);
+/* Bytes of a block that are not a tool's. */
+size_t cal__slots_room(size_t block_size);
 
 /* The role, complete but for NULLs; NULL while nobody plays it. */
 const struct cal_slots *cal__slots_role(void);
@@ -98,6 +109,12 @@ void cal__slots_set_next(struct cal__page *page, void *block, const void *next);
 
 /* A block by itself for CALL, of SIZE bytes with what the role adds. *ZEROED as in large.h. */
 void *cal__slots_large(size_t size, const struct cal_call *call, bool *zeroed);
+/* It is free. */
+void cal__slots_large_give(struct cal__page *page);
+/* Releases those that have rested long enough, or ALL that rest. */
+void cal__slots_large_purge(bool all);
+/* Granules of the longest range of one so far. */
+size_t cal__slots_longest(void);
 
 /* Whether the role keeps the slot, or is about to decide on it. */
 CAL_INLINE bool cal__mark_is_kept(uint32_t mark)

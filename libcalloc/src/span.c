@@ -427,8 +427,11 @@ void cal__span_touch(struct cal__page *page, size_t granules)
 void cal__span_reach(struct cal__page *page, size_t granules)
 {
     cal__lock_acquire(&lock);
-    cal__map_set(page, cal__page_first(page) + 1, granules - 1);
-    page->reach = (uint16_t)(granules - 1);
+    size_t known = page->reach + 1U;
+    if (granules > known) {
+        cal__map_set(page, cal__page_first(page) + known, granules - known);
+        page->reach = (uint16_t)(granules - 1);
+    }
     cal__lock_release(&lock);
 }
 

@@ -25,7 +25,7 @@ struct cal__page *cal__span_allocate(size_t granules, size_t alignment, enum cal
                                      bool zeroed);
 /* So many granules of a slab, from its start on, take memory now. */
 void cal__span_touch(struct cal__page *page, size_t granules);
-/* The map is to know GRANULES granules of a RUN or HUGE page, of which it knows the first. */
+/* The map is to know GRANULES granules of a RUN or HUGE page at least, of which it knows the first. */
 void cal__span_reach(struct cal__page *page, size_t granules);
 /* Takes a run back. Its address may be handed out again at once, its memory is purged later. */
 void cal__span_release(struct cal__page *page);

@@ -104,6 +104,17 @@ static void close_slab(struct cal_slab *slab)
     protect(slab, PROT_READ | PROT_WRITE);
 }
 
+static bool reopen_slab(struct cal_slab *slab)
+{
+    slots_addon.reopened++;
+    if (slots_addon.refuse_open)
+        return false;
+    require(*state_of(slab, 0) == 0 && cal_slot_mark(slab, 0) == CAL_MARK_NEVER);
+    require(mprotect(slab->address, slab->length, PROT_READ | PROT_WRITE) == 0);
+    protect(slab, PROT_NONE);
+    return true;
+}
+
 static uint32_t choose(struct cal_slab *slab)
 {
     static __thread struct random random;
@@ -262,7 +273,7 @@ static bool error(enum cal_error error, const void *address)
     return slots_addon.ignore || slots_addon.tolerate;
 }
 
-static const struct cal_slots slots = {
+static struct cal_slots slots = {
     .size = sizeof slots,
     .state_bytes = state_bytes,
     .extra = CANARY,
@@ -276,6 +287,11 @@ static const struct cal_slots slots = {
     .resize = resize,
     .error = error,
 };
+
+void slots_let_rest(void)
+{
+    slots.reopen = reopen_slab;
+}
 
 /* The ring is whole in the child. */
 static const struct cal_lifecycle lifecycle = {.size = sizeof lifecycle,

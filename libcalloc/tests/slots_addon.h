@@ -18,7 +18,7 @@ struct slots_addon {
     _Atomic bool hold;        /* the next choose() takes a slot for itself, `held` */
 
     /* What it saw. */
-    _Atomic size_t opened, closed, allocated, freed, kept, released, resized;
+    _Atomic size_t opened, closed, reopened, allocated, freed, kept, released, resized;
     _Atomic size_t errors[CAL_ERROR_INVALID_POINTER + 1];
     const void *_Atomic error_address;
     void *_Atomic held;
@@ -29,6 +29,9 @@ extern struct slots_addon slots_addon;
 extern struct cal_call slots_last_allocated, slots_last_freeing;
 
 extern const struct cal_hooks slots_hooks;
+
+/* Large blocks are used again with their slabs open. To be said before the registration. */
+void slots_let_rest(void);
 
 /* Lets go of all blocks that are kept. */
 void slots_release_kept(void);

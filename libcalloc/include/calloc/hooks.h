@@ -246,6 +246,12 @@ struct cal_slots {
      * Errors in blocks of before the registration, or of an owner, are reported too where they can
      * be ignored. */
     bool (*error)(enum cal_error error, const void *address);
+
+    /* A block by itself was given back, and another one is to have its range: `first`, `block_size` and `room` are
+     * those of the new one, and guard space has to be where guard() says; what the memory holds is what the last
+     * one left, and the mark is CAL_MARK_NEVER. False: it cannot be, and the slab is closed. NULL: slabs of such blocks are closed each time. May run
+     * with locks held. */
+    bool (*reopen)(struct cal_slab *slab);
 };
 
 /* Role owner (several at a time, asked in the order of their registration): serves requests from memory
