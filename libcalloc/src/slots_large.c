@@ -134,7 +134,7 @@ static bool rest(struct cal__page *page)
     return may;
 }
 
-/* Takes SLOTS and all that began to rest before them out of the list that *LINK is in; they stay linked. */
+/* Takes what *LINK points at out of its list: ONE, or it and all that began to rest before it, which stay linked. */
 static struct cal__slots *cut(struct cal__slots **link, bool one)
 {
     struct cal__slots *slots = *link;
@@ -187,7 +187,7 @@ static void *use_again(size_t granules, size_t size, size_t alignment,
     return slots->slab.first;
 }
 
-/* Ends the rest of those that began it before EARLIEST, of all with UINT64_MAX. */
+/* Ends the rest of those whose time is over NOW: of all with UINT64_MAX. */
 static void end_rest(uint64_t now)
 {
     struct cal__slots *ended[REST_LONGEST] = {NULL};
