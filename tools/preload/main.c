@@ -72,7 +72,7 @@ static void usage(FILE *stream)
 {
     fputs("usage: calloc-preload COMMAND [--root FOLDER] [ARGUMENTS]\n\n", stream);
     for (size_t i = 0; i < COMMANDS; i++)
-        fprintf(stream, "  %-8s %-29s%s\n", commands[i].name, commands[i].synopsis,
+        fprintf(stream, "  %-8s %-31s  %s\n", commands[i].name, commands[i].synopsis,
                 commands[i].help);
     struct text list = {.length = 0};
     component_list(&list, true);

@@ -44,5 +44,6 @@ while read -r command; do
     commands=$((commands + 1))
     grep -qx "\.It Cm $command" "$pages/calloc-preload.8" || wrong "calloc-preload.8: does not tell of $command"
 done < <(sed -nE 's/^  ([a-z]+) .*/\1/p' <<<"$help")
+! glued=$(grep -E '\][a-z]' <<<"$help") || wrong "calloc-preload --help: no blank in: $glued"
 ((commands >= 5)) || wrong 'calloc-preload --help tells of too few commands'
 exit "$status"
