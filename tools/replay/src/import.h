@@ -30,8 +30,10 @@ bool cal__import_rep(struct cal__import *import);
 /* Whichever of them the first bytes of the file are of. */
 bool cal__import(struct cal__import *import);
 
-/* A line on standard error, "NAME: …", that is a reason or a warning. */
+/* A line on standard error that is a reason: words that continue a sentence on the file. */
 void cal__import_say(const struct cal__import *import, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* One that is a sentence of its own. */
+void cal__import_warn(const struct cal__import *import, const char *sentence);
 
 #endif

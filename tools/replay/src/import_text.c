@@ -18,6 +18,11 @@ void cal__import_say(const struct cal__import *import, const char *format, ...)
     va_end(arguments);
 }
 
+void cal__import_warn(const struct cal__import *import, const char *sentence)
+{
+    fprintf(stderr, "%s: \"%s\": %s\n", import->messages, import->name, sentence);
+}
+
 /* Takes a number, decimal or with 0x, off the front of a line; false when there is none. */
 static bool number(const char **line, uint64_t *value)
 {

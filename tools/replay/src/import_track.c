@@ -44,9 +44,9 @@ bool cal__import_track(struct cal__import *import)
                         "is a profile and has no calls to replay: calloc record --mode trace "
                         "makes traces");
     for (size_t i = 0; i < profile->warning_count; i++)
-        cal__import_say(import, "%s", profile->warnings[i]);
+        cal__import_warn(import, profile->warnings[i]);
     if (events.wrong != NULL)
-        cal__import_say(import, "%s", events.wrong);
+        cal__import_warn(import, events.wrong);
     import->broken = profile->warning_count > 0 || events.wrong != NULL;
     import->full = events.full;
     cal__event_list_sort(&events);

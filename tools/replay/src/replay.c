@@ -128,7 +128,7 @@ static int parse(struct request *request, int argc, char **argv)
             return status;
     }
     if (argc == optind)
-        return misuse("%s", "which trace?");
+        return misuse("%s", "no trace is named");
     if (argc - optind > 1)
         return misuse("\"%s\" is too much", argv[optind + 1]);
     request->file = argv[optind];
