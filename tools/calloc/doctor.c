@@ -253,8 +253,13 @@ static void show_installed(struct output *output)
         bool there = component_resolve("", piece, &path);
         char *real = there ? realpath(text_get(&path), NULL) : NULL;
         if (real == NULL) {
-            output_string(output, OUTPUT_NOTE, components[i].name, "not installed",
-                          text_get(&path));
+            text_format(&wrong,
+                        "%s; --libraries of calloc run and record, or $" LIBRARIES_VARIABLE
+                        ", name another folder",
+                        text_get(&path));
+            output_string(output, i == COMPONENT_core ? OUTPUT_WARNING : OUTPUT_NOTE,
+                          components[i].name, "not installed",
+                          text_get(i == COMPONENT_core ? &wrong : &path));
         } else if (!library_is_good("", piece, &wrong)) {
             output_string(output, OUTPUT_WARNING, real, "", text_get(&wrong));
         } else {

@@ -135,7 +135,9 @@ static bool check_library(struct piece name)
     struct elf_facts facts;
     bool good = false;
     if (!component_resolve("", name, &path))
-        say("%s is missing: is the library installed?", text_get(&path));
+        say("%s is missing: is the library installed? --libraries or $" LIBRARIES_VARIABLE
+            " names another folder",
+            text_get(&path));
     else if (strpbrk(name.bytes, " :") != NULL)
         say("LD_PRELOAD cannot hold a path with a blank or a colon: %s", name.bytes);
     else {

@@ -62,7 +62,7 @@ def case_run_finds_libraries(folder):
     (flat / "libcalloc-secure.so.1").unlink()
     call("run", "--libraries", str(flat), "true")
     call("run", "--libraries", str(flat), "--with", "secure", "true", status=125,
-         says="libcalloc-secure.so.1 is missing")
+         says="libcalloc-secure.so.1 is missing: is the library installed? --libraries or $CALLOC_LIBRARIES names")
     (flat / "libcalloc.so.1").write_bytes(b"garbage")
     call("run", "true", status=125, says="is not an ELF file", CALLOC_LIBRARIES=str(flat))
     shutil.copy(os.path.realpath(CORE), flat / "libcalloc.so.1")
@@ -179,6 +179,12 @@ def case_doctor(_):
     assert "unknown option 'retian=5M'" in sections["options"]["complaint"][0]
     sections = facts("/bin/cat", status=system)
     assert sections["program"]["preload"][0] == "works"
+    # A preload that works is of no use without what is preloaded.
+    for words in (["/bin/cat"], []):
+        sections = facts(*words, status=1, CALLOC_LIBRARIES="/nowhere")
+        assert sections["libraries"]["libcalloc"][:2] == ("not installed", "warning")
+        assert "/nowhere/libcalloc.so.1; --libraries" in sections["libraries"]["libcalloc"][2]
+        assert sections["libraries"]["libcalloc-secure"][:2] == ("not installed", "note")
     sections = facts(STATIC, status=1)
     assert "statically linked" in sections["program"]["preload"][2]
     limited = subprocess.run(["sh", "-c", 'ulimit -v 500000; exec "$0" doctor', CALLOC], env=PLAIN,
