@@ -258,6 +258,26 @@ static void check_references(struct cal__profile *profile)
         cal__profile_warn(profile, "%zu references in the file lead to nothing.", wrong);
 }
 
+/* Records that were in a broken part of the file, and that nothing refers to by their number. */
+static void drop_missing(struct cal__profile *profile)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < profile->class_count; i++)
+        if (profile->classes[i].block_size != 0)
+            profile->classes[kept++] = profile->classes[i];
+    profile->class_count = kept;
+    kept = 0;
+    for (size_t i = 0; i < profile->region_count; i++)
+        if (profile->regions[i].length != 0)
+            profile->regions[kept++] = profile->regions[i];
+    profile->region_count = kept;
+    kept = 0;
+    for (size_t i = 0; i < profile->moment_count; i++)
+        if (i == 0 || profile->timeline[i].time != 0)
+            profile->timeline[kept++] = profile->timeline[i];
+    profile->moment_count = kept;
+}
+
 static int by_block_size(const void *left, const void *right)
 {
     const struct cal__file_class *a = left, *b = right;
@@ -290,6 +310,7 @@ struct cal__profile *cal__profile_read(FILE *file, const struct cal__profile_opt
     profile->strings = cal__allocate_resize(profile->strings, profile->string_bytes + 1);
     profile->strings[profile->string_bytes] = '\0';
     check_references(profile);
+    drop_missing(profile);
     /* The one table whose order is nobody's matter. */
     if (profile->class_count > 0)
         qsort(profile->classes, profile->class_count, sizeof *profile->classes, by_block_size);

@@ -3,6 +3,7 @@
 const classes = (() => {
   function start() {
     const list = profile.classes;
+    const live = list.filter((size) => size.live);
     if (!list.length) {
       byId('classes-status').textContent = 'The profile has no size classes.';
       return;
@@ -10,10 +11,11 @@ const classes = (() => {
     const mapped = list.reduce((sum, size) => sum + size.mapped, 0);
     const used = list.reduce((sum, size) => sum + size.live * size.block_size, 0);
     byId('classes-status').textContent = `${bytesText(mapped)} of slabs and mappings, of which ${bytesText(used)} ` +
-      `are in use: ${percentText(mapped - used, mapped)} are free blocks and slack around them.`;
+      `are in use: ${percentText(mapped - used, mapped)} are free blocks and slack around them.` +
+      (live.length === list.length ? '' : ` ${countText(list.length - live.length)} sizes have no live block and are not listed.`);
     const head = element('tr', {}, ...['Block size', 'in use', 'live', 'slots', 'regions', 'mapped', 'unused']
       .map((text) => element('th', { scope: 'col' }, text)));
-    const body = list.map((size) => {
+    const body = live.map((size) => {
       const bytes = size.live * size.block_size;
       const bar = element('i');
       bar.style.width = `${size.mapped ? (100 * bytes) / size.mapped : 0}%`;

@@ -21,13 +21,16 @@ function head() {
       ...profile.symbols.map((text) => element('p', {}, text))));
 
   const leaked = totals.leaked_direct_bytes + totals.leaked_indirect_bytes;
+  // Of samples all that is counted is an estimate; what the system says is none.
+  const about = process.sample_bytes ? '≈ ' : '';
   const cards = [
-    ['Peak', bytesText(totals.peak_bytes), `${countText(totals.peak_blocks)} blocks, after ${durationText(totals.peak_ns)}`],
-    ['Live at the end', bytesText(totals.live_bytes), `${countText(totals.live_blocks)} blocks`],
-    ['Allocated in all', bytesText(totals.allocated_bytes), `${countText(totals.allocations)} allocations`],
-    ['Temporary', percentText(totals.temporaries, totals.allocations), `${countText(totals.temporaries)} blocks`],
-    ['Leaked', profile.leaks_by_reachability ? bytesText(leaked) : '–', profile.leaks_by_reachability
-      ? `${countText(totals.leaked_direct_blocks + totals.leaked_indirect_blocks)} blocks` : 'not looked for'],
+    ['Peak', about + bytesText(totals.peak_bytes), `${about}${countText(totals.peak_blocks)} blocks, after ${durationText(totals.peak_ns)}`],
+    ['Live at the end', about + bytesText(totals.live_bytes), `${about}${countText(totals.live_blocks)} blocks`],
+    ['Allocated in all', about + bytesText(totals.allocated_bytes), `${about}${countText(totals.allocations)} allocations`],
+    ['Temporary', about + percentText(totals.temporaries, totals.allocations), `${about}${countText(totals.temporaries)} blocks`],
+    ['Leaked', profile.leaks_by_reachability ? about + bytesText(leaked) : '–', profile.leaks_by_reachability
+      ? `${about}${countText(totals.leaked_direct_blocks + totals.leaked_indirect_blocks)} blocks` +
+        (totals.suppressed_blocks ? `, ${countText(totals.suppressed_blocks)} suppressed` : '') : 'not looked for'],
     ['Resident', bytesText(totals.resident_bytes), `${bytesText(totals.peak_resident_bytes)} at the most`],
     ['Heap, mapped', bytesText(totals.heap_mapped_bytes), totals.class_mapped_bytes
       ? `${percentText(totals.class_mapped_bytes - totals.class_live_bytes, totals.class_mapped_bytes)} of the slabs free` : ''],

@@ -132,12 +132,14 @@ const sites = (() => {
 
 const leaks = (() => {
   function leakElement(leak) {
-    const kept = leak.kind === 'not freed' || leak.suppressed_by !== undefined;
+    // What is not freed is no leak, whatever its stack is called.
+    const suppressed = leak.kind !== 'not freed' && leak.suppressed_by !== undefined;
+    const kept = leak.kind === 'not freed' || suppressed;
     return element('article', { className: `leak ${kept ? 'kept' : leak.kind}` },
       element('h3', {}, `${bytesText(leak.bytes)} in ${countText(leak.blocks)} block${leak.blocks === 1 ? '' : 's'} of ` +
         `${bytesText(leak.size)}, ${leak.kind === 'not freed' ? 'not freed, but reachable' : leak.kind}`),
       element('p', { className: 'quiet' }, `for example at ${leak.example}` +
-        (leak.suppressed_by === undefined ? '' : `; suppressed by “${leak.suppressed_by}”`)),
+        (!suppressed ? '' : `; suppressed by “${leak.suppressed_by}”`)),
       stackElement(profile.sites[leak.site].node));
   }
 
@@ -173,10 +175,13 @@ const leaks = (() => {
         ? `${bytesText(totals.leaked_direct_bytes)} in ${countText(totals.leaked_direct_blocks)} blocks leaked directly, ` +
           `${bytesText(totals.leaked_indirect_bytes)} in ${countText(totals.leaked_indirect_blocks)} blocks ` +
           'are only reachable from these.'
-        : 'No leaks: everything that is live is reachable.';
+        : `No leaks${profile.process.sample_bytes ? ' among the samples' : ''}` + (totals.suppressed_blocks
+          ? ` but suppressed ones: ${bytesText(totals.suppressed_bytes)} in ${countText(totals.suppressed_blocks)} ` +
+            `block${totals.suppressed_blocks === 1 ? '' : 's'}.`
+          : ': everything that is live is reachable.');
     byId('leaks-list').append(listOf('Direct leaks', is('direct')), listOf('Indirect leaks', is('indirect')),
-      listOf('Suppressed', byBytes.filter((leak) => leak.suppressed_by !== undefined)),
-      listOf('Not freed', is('not freed')));
+      listOf('Suppressed', byBytes.filter((leak) => leak.suppressed_by !== undefined && leak.kind !== 'not freed')),
+      listOf('Not freed', byBytes.filter((leak) => leak.kind === 'not freed')));
     if (leaked)
       byId('tab-leaks').append(element('span', { className: 'count', title: `${countText(leaked)} leaked blocks` },
         countText(is('direct').length + is('indirect').length)));

@@ -25,6 +25,11 @@ const char *cal__leak_text(uint32_t kind)
     return texts[kind < sizeof texts / sizeof *texts ? kind : 0];
 }
 
+bool cal__is_estimate(const struct cal__profile *profile)
+{
+    return (profile->process.flags & CAL_PROCESS_SAMPLED) != 0;
+}
+
 char *cal__caveat(const struct cal__profile *profile, unsigned which)
 {
     const struct cal__file_process *process = &profile->process;
@@ -34,7 +39,7 @@ char *cal__caveat(const struct cal__profile *profile, unsigned which)
     if (profile->kind == CAL_FILE_TRACE && at++ == which)
         return cal__allocate_format(
             "This is counted from a trace, which knows nothing of leaks, slack and the heap.");
-    if (process->flags & CAL_PROCESS_SAMPLED && at++ == which)
+    if (cal__is_estimate(profile) && at++ == which)
         return cal__allocate_format(
             "Samples were taken, one for about each %s: all numbers are estimates.",
             cal__bytes(&number, process->sample_bytes));
@@ -63,15 +68,32 @@ void cal__leak_sum(const struct cal__profile *profile, struct cal__leak_sums *su
     for (size_t i = 0; i < profile->leak_count; i++) {
         const struct cal__file_leak *leak = &profile->leaks[i];
         uint64_t *blocks = &sums->direct_blocks, *bytes = &sums->direct_bytes;
-        if (leak->suppression != CAL_FILE_NONE)
+        if (leak->kind == CAL_LEAK_NOT_FREED)
+            blocks = &sums->not_freed_blocks, bytes = &sums->not_freed_bytes;
+        else if (leak->suppression != CAL_FILE_NONE)
             blocks = &sums->suppressed_blocks, bytes = &sums->suppressed_bytes;
         else if (leak->kind == CAL_LEAK_INDIRECT)
             blocks = &sums->indirect_blocks, bytes = &sums->indirect_bytes;
-        else if (leak->kind == CAL_LEAK_NOT_FREED)
-            blocks = &sums->not_freed_blocks, bytes = &sums->not_freed_bytes;
         *blocks += leak->blocks;
         *bytes += leak->bytes;
     }
+}
+
+char *cal__no_leaks_text(const struct cal__profile *profile)
+{
+    struct cal__leak_sums sums;
+    struct cal__number bytes, blocks;
+    cal__leak_sum(profile, &sums);
+    if (!profile->has_leak_facts || !(profile->leak_facts.flags & CAL_LEAKS_UNREACHABLE) ||
+        sums.direct_blocks + sums.indirect_blocks > 0)
+        return NULL;
+    const char *where = cal__is_estimate(profile) ? " among the samples" : "";
+    if (sums.suppressed_blocks == 0)
+        return cal__allocate_format("No leaks%s", where);
+    return cal__allocate_format("No leaks%s but suppressed ones: %s in %s block%s", where,
+                                cal__bytes(&bytes, sums.suppressed_bytes),
+                                cal__count(&blocks, sums.suppressed_blocks),
+                                sums.suppressed_blocks == 1 ? "" : "s");
 }
 
 void cal__fragmentation(const struct cal__profile *profile, struct cal__fragmentation *sums)

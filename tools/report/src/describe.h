@@ -11,11 +11,15 @@ const char *cal__region_text(uint32_t kind);
 /* "direct", "indirect", "not freed" */
 const char *cal__leak_text(uint32_t kind);
 
+/* Whether its counts and sums are estimates from samples. */
+bool cal__is_estimate(const struct cal__profile *profile);
+
 /* What of a profile limits what it says: the flags of PROCESS, what was lost. Sentences, in new
  * memory, one for each call from `which` = 0 on; NULL: no more. */
 char *cal__caveat(const struct cal__profile *profile, unsigned which);
 
-/* Blocks and bytes that are leaked, without those that are suppressed or merely not freed; and these. */
+/* Blocks and bytes that are leaked, without those that are suppressed; these; and what is merely not freed,
+ * suppressed or not. */
 struct cal__leak_sums {
     uint64_t direct_blocks, direct_bytes;
     uint64_t indirect_blocks, indirect_bytes;
@@ -24,6 +28,10 @@ struct cal__leak_sums {
 };
 
 void cal__leak_sum(const struct cal__profile *profile, struct cal__leak_sums *sums);
+
+/* What became of the search for leaks where it found none to tell of: one line, in new memory, such as
+ * "No leaks but suppressed ones: 3.0 KiB in 1 block". NULL: there are leaks, or none were looked for. */
+char *cal__no_leaks_text(const struct cal__profile *profile);
 
 /* Of the memory that blocks are cut from, what the live ones do not use. */
 struct cal__fragmentation {

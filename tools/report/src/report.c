@@ -164,7 +164,7 @@ static int parse(struct request *request, int argc, char **argv)
     }
     int wanted = request->diff ? 2 : 1;
     if (argc - optind < wanted)
-        return misuse("%s", request->diff ? "--diff takes two files" : "which file?");
+        return misuse("%s", request->diff ? "--diff takes two files" : "no file is named");
     if (argc - optind > wanted)
         return misuse("\"%s\" is too much", argv[optind + wanted]);
     if (request->diff && request->output != TEXT && request->output != COLLAPSED)

@@ -71,6 +71,9 @@ static void write_totals(FILE *out, const struct cal__view *view)
     struct cal__number a, b;
     char more[128];
     cal__leak_sum(view->profile, &leaks);
+    if (cal__is_estimate(view->profile))
+        fprintf(out, "  Estimated from samples, one for about each %s:\n",
+                cal__bytes(&a, process->sample_bytes));
     total(out, "allocated", process->allocations, process->allocated_bytes, "");
     total(out, "freed", process->frees, process->freed_bytes, "");
     total(out, "live at the end", cal__live_blocks(process), cal__live_bytes(process), "");
@@ -93,9 +96,10 @@ static void write_totals(FILE *out, const struct cal__view *view)
         uint64_t unused = fragmentation.mapped > fragmentation.live_bytes
                               ? fragmentation.mapped - fragmentation.live_bytes
                               : 0;
-        snprintf(more, sizeof more, "%s of the slabs and mappings that have live blocks",
-                 cal__percent(&a, unused, fragmentation.mapped));
-        memory(out, "of it unused", unused, more);
+        snprintf(more, sizeof more, "%s of the %s of slabs and mappings",
+                 cal__percent(&a, unused, fragmentation.mapped),
+                 cal__bytes(&b, fragmentation.mapped));
+        memory(out, "not in live blocks", unused, more);
     }
     if (process->own_bytes > 0)
         memory(out, "used by the recording", process->own_bytes, "");
@@ -113,9 +117,10 @@ static void write_top(FILE *out, const struct cal__view *view, const char *title
     uint32_t *top = cal__view_top(view, metric, &count);
     struct cal__number value, share, other;
     if (count > 0)
-        fprintf(out, "%s (%s in %zu call stack%s)\n", title,
+        fprintf(out, "%s (%s in %zu call stack%s%s)\n", title,
                 cal__metric_text(&value, metric, view->totals[metric]), count,
-                count == 1 ? "" : "s");
+                count == 1 ? "" : "s",
+                cal__is_estimate(view->profile) ? ", estimated from samples" : "");
     for (size_t i = 0; i < count && i < options->top; i++) {
         const struct cal__view_site *site = &view->sites[top[i]];
         fprintf(out, "  %s, %s; %s: %s\n", cal__metric_text(&value, metric, site->values[metric]),
@@ -163,7 +168,10 @@ static void write_leaks(FILE *out, const struct cal__view *view,
             order[count++] = i;
     sorted = profile;
     qsort(order, count, sizeof *order, by_leaked_bytes);
-    fputs(count ? "Leaks\n" : "No leaks\n", out);
+    char *none = cal__no_leaks_text(profile);
+    fprintf(out, "%s%s\n", none ? none : "Leaks",
+            none == NULL && cal__is_estimate(profile) ? " (estimated from samples)" : "");
+    free(none);
     for (size_t i = 0; i < count && i < LEAKS * options->top; i++) {
         const struct cal__file_leak *leak = &profile->leaks[order[i]];
         struct cal__number bytes, blocks, size;
@@ -188,9 +196,18 @@ static void write_leaks(FILE *out, const struct cal__view *view,
     free(order);
 }
 
+/* Sizes without a live block share a line. */
 static void write_classes(FILE *out, const struct cal__profile *profile)
 {
-    if (profile->class_count == 0)
+    size_t shown = 0, empty = 0;
+    uint64_t empty_mapped = 0;
+    for (size_t i = 0; i < profile->class_count; i++) {
+        const struct cal__file_class *class = &profile->classes[i];
+        shown += class->live > 0;
+        empty += class->live == 0 && class->mapped > 0;
+        empty_mapped += class->live == 0 ? class->mapped : 0;
+    }
+    if (shown + empty == 0)
         return;
     fputs("Size classes\n       block size          live         slots      regions"
           "        mapped    unused\n",
@@ -199,11 +216,18 @@ static void write_classes(FILE *out, const struct cal__profile *profile)
         const struct cal__file_class *class = &profile->classes[i];
         struct cal__number size, live, slots, regions, mapped, unused;
         uint64_t used = class->live * class->block_size;
+        if (class->live == 0)
+            continue;
         fprintf(
             out, "  %15s %13s %13s %12s %13s %9s\n", cal__bytes(&size, class->block_size),
             cal__count(&live, class->live), cal__count(&slots, class->slots),
             cal__count(&regions, class->regions), cal__bytes(&mapped, class->mapped),
             cal__percent(&unused, class->mapped > used ? class->mapped - used : 0, class->mapped));
+    }
+    if (empty > 0) {
+        struct cal__number mapped;
+        fprintf(out, "  %zu size%s without live blocks: %s mapped\n", empty, empty == 1 ? "" : "s",
+                cal__bytes(&mapped, empty_mapped));
     }
     fputc('\n', out);
 }

@@ -20,8 +20,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "profile" / "tests"))
 
 import examples  # noqa: E402
-from profile_file import (FRAMES, MODULES, NODES, NONE, SITES, STRINGS, TIMELINE, TRACE, ProfileFile,  # noqa: E402
-                          header, section)
+from profile_file import (CLASSES, FRAMES, MODULES, NODES, NONE, NOT_FREED, REGIONS, SITES, STRINGS,  # noqa: E402
+                          TIMELINE, TRACE, ProfileFile, header, section)
 
 CALLOC = ""
 TARGETS = {}
@@ -367,6 +367,18 @@ class Broken(Case):
             self.assertIn("its check sum is wrong", errors)
             self.assertIn(remains, out.decode())
 
+    def test_missing_records(self):
+        """What was in a broken part is left out, and not shown as zeros."""
+        for kind, name, heading in ((CLASSES, "classes", "Size classes"), (REGIONS, "regions", None)):
+            parts = [header()]
+            for other, part in examples.small().sections():
+                parts.append(part[:-1] + bytes([part[-1] ^ 1]) if other == kind else part)
+            path = self.write(b"".join(parts) + section(16, b""))
+            out, _ = self.run_report(path, status=1)
+            self.assertNotIn(heading or "\0", out.decode())
+            out, _ = self.run_report("--json", path, status=1)
+            self.assertEqual(json.loads(out)[name], [])
+
     def test_header_of_section_broken(self):
         parts = [part for _, part in examples.small().sections()]
         part = bytearray(parts[4])
@@ -398,6 +410,48 @@ class Broken(Case):
         out, errors = self.run_report(self.write(file), status=1)
         self.assertIn("5 references in the file lead to nothing", errors)
         self.assertIn("/opt/example/bin/server", out.decode())
+
+
+class Wording(Case):
+    """What a reader may take from the text."""
+
+    def text(self, file):
+        return self.run_report(self.write(file))[0].decode()
+
+    def test_samples(self):
+        file = examples.small()
+        file.process.update(flags=1, sample_bytes=65536)
+        text = self.text(file)
+        self.assertIn("\n  Estimated from samples, one for about each 64.0 KiB:\n  allocated ", text)
+        self.assertIn("\nLeaks (estimated from samples)\n", text)
+        self.assertIn("\nMost allocations (113 in 3 call stacks, estimated from samples)\n", text)
+        file.leaks.clear()
+        self.assertIn("\nNo leaks among the samples\n", self.text(file))
+
+    def test_suppressed(self):
+        file = examples.small()
+        del file.leaks[:3]
+        text = self.text(file)
+        self.assertIn("\nNo leaks but suppressed ones: 3.0 KiB in 1 block\n  suppressed by ", text)
+        self.assertIn("\n  leaked, suppressed                  1 blocks ", text)
+        file.leaks.clear()
+        self.assertIn("\nNo leaks\n", self.text(file))
+
+    def test_suppressed_stack_of_what_is_no_leak(self):
+        file = examples.small()
+        del file.leaks[:]
+        file.leak(0, NOT_FREED, 900, 1, suppression=0)
+        text = self.text(file)
+        self.assertNotIn("suppressed  ", text)
+        self.assertIn("\nNo leaks\n", text)
+
+    def test_sizes_without_live_blocks(self):
+        file = examples.small()
+        file.size_class(80, 3, 2400, 0, 196608)
+        self.assertNotIn("  80 B  ", self.text(file))
+        self.assertIn("\n  1 size without live blocks: 192.0 KiB mapped\n", self.text(file))
+        self.assertIn("\n  not in live blocks                              378.3 KiB  98.5 % of the 384.0 KiB of slabs and mappings\n",
+                      self.text(file))
 
 
 class Traces(Case):
@@ -475,7 +529,7 @@ class Newer(Case):
 class Arguments(Case):
     def test_misuse(self):
         path = self.write(examples.small())
-        for arguments, message in ((["--nonsense", path], 'there is no option "--nonsense"'), ([], "which file?"),
+        for arguments, message in ((["--nonsense", path], 'there is no option "--nonsense"'), ([], "no file is named; calloc report --help"),
                                    ([path, path], "is too much"), (["--diff", path], "--diff takes two files"),
                                    (["--top", "many", path], '--top takes a number, not "many"'),
                                    (["--metric", "weight", path], 'there is no metric "weight"'),
