@@ -383,6 +383,8 @@ static void sort_leaks(struct cal__file_leak *leaks, size_t count)
 static void suppress(struct cal__leaks *leaks)
 {
     uint32_t site = 0, found = CAL_FILE_NONE;
+    for (uint32_t i = 0; i < cal__suppressions_count(); i++)
+        cal__suppression(i)->blocks = cal__suppression(i)->bytes = 0;
     for (size_t i = 0; i < leaks->count; i++) {
         struct cal__file_leak *leak = &leaks->leaks[i];
         if (i == 0 || leak->site != site) {
@@ -390,8 +392,11 @@ static void suppress(struct cal__leaks *leaks)
             found = cal__suppress_find(cal__site_node(site));
         }
         leak->suppression = found;
-        if (leak->kind == CAL_LEAK_NOT_FREED)
+        if (leak->kind == CAL_LEAK_NOT_FREED) {
+            leaks->suppressed_kept_blocks += found == CAL_FILE_NONE ? 0 : leak->blocks;
+            leaks->suppressed_kept_bytes += found == CAL_FILE_NONE ? 0 : leak->bytes;
             continue;
+        }
         if (found != CAL_FILE_NONE) {
             cal__suppression(found)->blocks += leak->blocks;
             cal__suppression(found)->bytes += leak->bytes;

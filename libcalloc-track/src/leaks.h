@@ -15,6 +15,8 @@ struct cal__leaks {
     uint64_t leaked_bytes;
     uint64_t suppressed_blocks;
     uint64_t suppressed_bytes;
+    uint64_t suppressed_kept_blocks; /* not leaked, with stacks that are suppressed */
+    uint64_t suppressed_kept_bytes;
     uint64_t live_blocks; /* all */
     uint64_t live_bytes;
 };

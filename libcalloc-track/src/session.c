@@ -33,6 +33,7 @@
 
 static bool begun;
 static _Atomic bool active;
+static _Atomic bool ever;      /* it was active */
 static _Atomic uint32_t flags; /* CAL_PROCESS_… */
 static _Atomic int process;    /* whose memory this is: not that of a child of vfork() */
 static _Atomic bool finished;  /* the profile of the exit is there */
@@ -132,6 +133,7 @@ int cal__session_begin(bool late)
     start_trace();
     atomic_store_explicit(&process, (int)syscall(SYS_getpid), memory_order_relaxed);
     atomic_store_explicit(&flags, late ? CAL_PROCESS_LATE : 0, memory_order_relaxed);
+    atomic_store_explicit(&ever, settings->record != 0, memory_order_relaxed);
     atomic_store_explicit(&active, settings->record != 0, memory_order_release);
     begun = true;
     return 0;
@@ -269,6 +271,8 @@ int cal__session_switch(bool on)
         result = cal_hooks_register(registered);
         if (result == 0) {
             atomic_fetch_or_explicit(&flags, CAL_PROCESS_PAUSED, memory_order_relaxed);
+            if (on)
+                atomic_store_explicit(&ever, true, memory_order_relaxed);
             atomic_store_explicit(&active, on, memory_order_release);
         }
         if (on && cal__modules_check())
@@ -288,11 +292,18 @@ static void say_written(const char *path, const struct cal__leaks *leaks, int re
         return;
     cal__note_string(&note, "libcalloc: ");
     if (leaks != NULL && leaks->leaked_blocks != 0) {
+        if (cal__record_sample_bytes() != 0)
+            cal__note_string(&note, "by estimate from samples ");
         cal__note_decimal(&note, leaks->leaked_blocks);
         cal__note_string(&note, leaks->leaked_blocks == 1 ? " block of " : " blocks of ");
         cal__note_decimal(&note, leaks->leaked_bytes);
         cal__note_string(&note, leaks->leaked_blocks == 1 ? " bytes leaked; "
                                                           : " bytes together leaked; ");
+    }
+    if (leaks != NULL && leaks->suppressed_blocks != 0) {
+        cal__note_decimal(&note, leaks->suppressed_blocks);
+        cal__note_string(&note, leaks->suppressed_blocks == 1 ? " leaked block is suppressed; "
+                                                              : " leaked blocks are suppressed; ");
     }
     if (result == 0) {
         cal__note_string(&note, "the profile is ");
@@ -367,6 +378,12 @@ int cal__session_dump(enum cal__dump_reason reason, const char *path, bool with_
 
 /* The end. */
 
+/* What never recorded has nothing to tell. */
+static bool writes_at_exit(void)
+{
+    return cal__track_settings.exit != 0 && atomic_load_explicit(&ever, memory_order_relaxed);
+}
+
 static bool is_of_this_process(void)
 {
     return atomic_load_explicit(&process, memory_order_relaxed) == (int)syscall(SYS_getpid);
@@ -378,7 +395,7 @@ static void exiting(void)
     if (!begun || !is_of_this_process())
         return;
     cal__events_finish(false);
-    if (settings->exit == 0 || atomic_exchange_explicit(&finished, true, memory_order_acq_rel))
+    if (!writes_at_exit() || atomic_exchange_explicit(&finished, true, memory_order_acq_rel))
         return;
     bool before = enter();
     struct cal__leaks leaks = {.count = 0};
@@ -386,8 +403,10 @@ static void exiting(void)
         catch_up();
     bool looked = settings->leaks != 0 && cal__leaks_find(&leaks, true) == 0;
     if (looked && settings->leaks == 2) {
-        leaks.leaked_blocks = leaks.live_blocks - leaks.suppressed_blocks;
-        leaks.leaked_bytes = leaks.live_bytes - leaks.suppressed_bytes;
+        leaks.leaked_blocks =
+            leaks.live_blocks - leaks.suppressed_blocks - leaks.suppressed_kept_blocks;
+        leaks.leaked_bytes =
+            leaks.live_bytes - leaks.suppressed_bytes - leaks.suppressed_kept_bytes;
     }
     dump(CAL_DUMP_EXIT, NULL, looked ? &leaks : NULL, false);
     bool failed = leaks.leaked_blocks != 0 && settings->exitcode != 0 && exit_status == 0;
@@ -411,8 +430,7 @@ static void end_abruptly(enum cal__dump_reason reason)
     if (!begun || cal__track_settings.fatal == 0 || !is_of_this_process())
         return;
     cal__events_finish(true);
-    if (cal__track_settings.exit == 0 ||
-        atomic_exchange_explicit(&finished, true, memory_order_acq_rel))
+    if (!writes_at_exit() || atomic_exchange_explicit(&finished, true, memory_order_acq_rel))
         return;
     int saved = errno;
     bool before = enter();

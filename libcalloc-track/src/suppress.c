@@ -1,7 +1,9 @@
 #include "suppress.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -13,6 +15,7 @@
 #include "note.h"
 #include "rows.h"
 #include "symbols.h"
+#include "thread.h"
 
 static struct cal__suppression *suppressions;
 static uint32_t count;
@@ -25,6 +28,15 @@ static struct {
     bool usable;
     struct cal__symbols symbols;
 } files[OPEN];
+
+/* Of each frame, by its number: what cal__suppress_find() found before. 0: nothing yet; 1: that none fits;
+ * else the number of the suppression and 2 more. */
+static uint32_t *verdicts;
+static uint32_t verdicts_count;
+
+/* What turns names of C++ into what their author wrote: the C++ library's, where the process has one. */
+typedef char *demangler(const char *mangled, char *buffer, size_t *length, int *status);
+extern demangler __cxa_demangle __attribute__((weak));
 
 uint32_t cal__suppressions_count(void)
 {
@@ -158,6 +170,9 @@ void cal__suppress_close(void)
         cal__symbols_close(&files[i].symbols);
         files[i].module = 0;
     }
+    cal__memory_unmap(verdicts, (size_t)verdicts_count * sizeof *verdicts);
+    verdicts = NULL;
+    verdicts_count = 0;
 }
 
 static uint32_t find_name(const char *name)
@@ -168,21 +183,78 @@ static uint32_t find_name(const char *name)
     return CAL_FILE_NONE;
 }
 
+/* Loaded with the program, or by it, for all. */
+static demangler *find_demangler(void)
+{
+    static bool looked;
+    static demangler *function = __cxa_demangle;
+    if (function == NULL && !looked) {
+        void *found = dlsym(RTLD_DEFAULT, "__cxa_demangle");
+        memcpy(&function, &found, sizeof function);
+        looked = true;
+    }
+    return function;
+}
+
+/* By the name that is written in the source. What is allocated for it is nobody's loss. */
+static uint32_t find_written(const char *name)
+{
+    uint32_t found = CAL_FILE_NONE;
+    struct cal__thread *thread = cal__thread_self();
+    uint64_t missed = thread == NULL ? 0 : cal__count_get(&thread->missed);
+    demangler *demangle = find_demangler();
+    int status;
+    char *written = demangle == NULL ? NULL : demangle(name, NULL, NULL, &status);
+    if (written != NULL)
+        found = find_name(written);
+    free(written);
+    if (thread != NULL)
+        cal__count_add(&thread->missed, missed - cal__count_get(&thread->missed));
+    return found;
+}
+
+static uint32_t find_function(const char *name)
+{
+    uint32_t found = find_name(name);
+    return found == CAL_FILE_NONE && name[0] == '_' && name[1] == 'Z' ? find_written(name) : found;
+}
+
+static uint32_t find_frame(const struct cal__file_frame *frame)
+{
+    if (frame->module == CAL_MODULE_NONE)
+        return CAL_FILE_NONE;
+    const struct cal__module *module = cal__module(frame->module);
+    uint32_t found = find_name(module->path);
+    const struct cal__symbols *symbols = found == CAL_FILE_NONE ? symbols_of(frame->module) : NULL;
+    const char *name = NULL;
+    if (symbols != NULL)
+        name = cal__symbols_find(symbols, frame->address - module->bias -
+                                              ((frame->flags & CAL_FRAME_EXACT) != 0 ? 0 : 1));
+    return name != NULL ? find_function(name) : found;
+}
+
+/* Stacks have most of their frames in common. */
+static uint32_t find_frame_once(uint32_t number)
+{
+    if (verdicts == NULL) {
+        verdicts_count = cal__frames_count() + 1;
+        verdicts = cal__memory_map((size_t)verdicts_count * sizeof *verdicts);
+        if (verdicts == NULL)
+            verdicts_count = 0;
+    }
+    bool known = number < verdicts_count;
+    if (known && verdicts[number] != 0)
+        return verdicts[number] == 1 ? CAL_FILE_NONE : verdicts[number] - 2;
+    uint32_t found = find_frame(cal__frame(number));
+    if (known)
+        verdicts[number] = found == CAL_FILE_NONE ? 1 : found + 2;
+    return found;
+}
+
 uint32_t cal__suppress_find(uint32_t node)
 {
     for (; count != 0 && node > CAL_NODE_UNKNOWN; node = cal__node(node).parent) {
-        const struct cal__file_frame *frame = cal__frame(cal__node(node).frame);
-        if (frame->module == CAL_MODULE_NONE)
-            continue;
-        const struct cal__module *module = cal__module(frame->module);
-        uint32_t found = find_name(module->path);
-        const struct cal__symbols *symbols = symbols_of(frame->module);
-        const char *name = NULL;
-        if (found == CAL_FILE_NONE && symbols != NULL)
-            name = cal__symbols_find(symbols, frame->address - module->bias -
-                                                  ((frame->flags & CAL_FRAME_EXACT) != 0 ? 0 : 1));
-        if (name != NULL)
-            found = find_name(name);
+        uint32_t found = find_frame_once(cal__node(node).frame);
         if (found != CAL_FILE_NONE)
             return found;
     }

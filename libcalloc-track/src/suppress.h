@@ -2,7 +2,8 @@
  *     leak:PATTERN
  * and comments that begin with '#'. A leak is suppressed where the name of a function or of a module of its
  * stack contains the pattern, in which '*' stands for anything, '^' at its start for the start and '$' at its end
- * for the end. Names are those of the symbol tables, so mangled. */
+ * for the end. Names are those of the symbol tables, and of C++ also as they are written, where the process has
+ * a C++ library loaded. */
 #ifndef CAL_TRACK_SUPPRESS_H
 #define CAL_TRACK_SUPPRESS_H
 
@@ -23,9 +24,10 @@ bool cal__suppress_load(const char *path);
 uint32_t cal__suppressions_count(void);
 struct cal__suppression *cal__suppression(uint32_t number);
 
-/* The first that fits the stack of a node, or CAL_FILE_NONE. */
+/* The first that fits the innermost frame that any fits, or CAL_FILE_NONE. Allocates from the heap, and takes the
+ * loader's lock. */
 uint32_t cal__suppress_find(uint32_t node);
-/* Lets go of what cal__suppress_find() has open. */
+/* Lets go of what cal__suppress_find() has open, and remembers. */
 void cal__suppress_close(void);
 
 /* For cal__suppress_find() and its test. */

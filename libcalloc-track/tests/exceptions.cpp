@@ -1,4 +1,5 @@
-// Exceptions that are thrown through frames which allocate. Names are of C, as addr2line is not told to demangle.
+// Exceptions that are thrown through frames which allocate; with an argument, leaks. Names are of C, as addr2line is not
+// told to demangle, but for one that is suppressed by its name.
 #include <cstdlib>
 #include <new>
 #include <stdexcept>
@@ -31,8 +32,24 @@ APART void allocate_by_new(void)
     asm volatile("" ::: "memory");
 }
 
-int main()
+namespace shop
 {
+struct Basket {
+    __attribute__((noinline, noclone)) void forget(int count)
+    {
+        for (int i = 0; i < count; i++)
+            kept[1] = new char[500];
+        kept[1] = nullptr;
+    }
+};
+} // namespace shop
+
+int main(int count, char **)
+{
+    if (count > 1) {
+        shop::Basket().forget(3);
+        return 0;
+    }
     for (int i = 0; i < 100; i++) {
         try {
             throw_from_below(10);

@@ -301,8 +301,10 @@ def switched(folder):
     expect("while off", len(profile.sites_in("allocate_while_off")), 0)
     expect("unknown", profile.process[0].unknown_frees, 1)
     expect("paused", profile.process[0].flags & 8, 8)
-    profile, _ = run(folder, "leaks", options="track.record=0")
-    expect("off all the time", profile.process[0].allocations, 0)
+    path = folder / "never"
+    done = subprocess.run([CASES, "leaks"], capture_output=True, text=True, check=False, env=dict(
+        os.environ, LD_PRELOAD=f"{CORE} {TRACK}", CALLOC_OPTIONS=f"track.record=0,track.exitcode=9,track.path={path}"))
+    expect("off all the time", (done.returncode, done.stderr, path.exists()), (0, "", False))
 
 
 def interface(folder):
@@ -382,6 +384,17 @@ def statuses(folder):
     expect("suppressed", [(s.blocks, s.bytes) for s in profile.suppressions], [(5, 505), (3, 606)])
     path.write_text("leak:^leak_by_one*$\n")
     run(folder, "leaks", options=f"track.exitcode=23,track.suppressions={path}", status=23)
+    # What is not freed for all that is no leak is suppressed too.
+    path.write_text("leak:main\n")
+    profile, _ = run(folder, "leaks", options=f"track.exitcode=23,track.leaks=2,track.suppressions={path}")
+    expect("suppressed leaks", [(s.blocks, s.bytes) for s in profile.suppressions], [(8, 1111)])
+    # Names of C++ by both of their forms.
+    for pattern in "shop::Basket::forget(int)", "^_ZN4shop6Basket6forgetEi$", "^shop::*::forget(":
+        path.write_text(f"leak:{pattern}\n")
+        profile, _ = run(folder, "leak", program=EXCEPTIONS, options=f"track.exitcode=23,track.suppressions={path}")
+        expect(pattern, [(s.blocks, s.bytes) for s in profile.suppressions], [(3, 1500)])
+    path.write_text("leak:^shop::Basket::forget()\n")
+    run(folder, "leak", program=EXCEPTIONS, options=f"track.exitcode=23,track.suppressions={path}", status=23)
 
 
 def programs(folder):
