@@ -1,12 +1,13 @@
 #include "record.h"
 
+#include <common/file.h>
 #include <common/text.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <profile.h>
+#include <report/src/describe.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +17,10 @@
 #include <units.h>
 
 #include "attach.h"
+#include "program.h"
 #include "run.h"
 #include "say.h"
+#include "written.h"
 
 const char record_help[] =
     "Runs a program with libcalloc-track, which writes a profile when the program ends; or has a\n"
@@ -54,6 +57,7 @@ struct words {
 struct request {
     enum mode mode;
     const char *output;
+    const char *suppressions;
     const char *with;
     bool quiet;
     bool has_pid;
@@ -113,17 +117,6 @@ static bool is_size(const char *text)
             (strchr("KMG", text[digits]) != NULL && text[digits + 1] == '\0'));
 }
 
-/* Items of CALLOC_OPTIONS are separated by commas. */
-static bool take_text(struct request *request, const char *name, const char *value)
-{
-    if (strchr(value, ',') != NULL) {
-        say("a name with a comma cannot be an option: %s", value);
-        return false;
-    }
-    add_option(&request->options, name, value);
-    return true;
-}
-
 enum option {
     MODE,
     SAMPLE,
@@ -177,7 +170,8 @@ static bool take(struct request *request, enum option option, const char *value)
         add_option(&request->options, "track.leaks=", leak_values[index]);
         return true;
     case SUPPRESSIONS:
-        return take_text(request, "track.suppressions=", value);
+        request->suppressions = value;
+        return true;
     case EXITCODE:
         if (!take_number(value, 1, 255, &number))
             return say("--exitcode takes a number from 1 to 255, not '%s'", value), false;
@@ -247,7 +241,7 @@ static int parse(int count, char **words, struct request *request)
         return say("which program?"), MISUSED;
     if (request->has_pid && i < count)
         return say("a program or a process, not both: %s", words[i]), MISUSED;
-    if (request->has_pid && request->options.count > 0)
+    if (request->has_pid && (request->options.count > 0 || request->suppressions != NULL))
         return say("what is recorded of a process that runs was settled at its start: with --pid "
                    "only --output and --seconds"),
                MISUSED;
@@ -280,6 +274,37 @@ static bool name_output(const struct request *request, const char *program, stru
     return false;
 }
 
+/* By its whole path, as processes of the program may go to other folders. */
+static bool take_suppressions(struct request *request)
+{
+    if (request->suppressions == NULL)
+        return true;
+    struct stat facts;
+    char *path = realpath(request->suppressions, NULL);
+    bool good = false;
+    if (path == NULL || stat(path, &facts) != 0 || access(path, R_OK) != 0)
+        say("the suppressions %s cannot be read: %s", request->suppressions, strerror(errno));
+    else if (S_ISDIR(facts.st_mode))
+        say("the suppressions %s cannot be read: %s", request->suppressions, strerror(EISDIR));
+    else if (strchr(path, ',') != NULL)
+        say("a name with a comma cannot be an option: %s", path);
+    else
+        good = true;
+    if (good)
+        add_option(&request->options, "track.suppressions=", path);
+    free(path);
+    return good;
+}
+
+/* That there will be no profile is to be known before the program runs. */
+static bool can_be_made(const char *path)
+{
+    int error = file_can_be_made(path);
+    if (error != 0)
+        say("%s cannot be written: %s", path, strerror(-error));
+    return error == 0;
+}
+
 static void as_pattern(const char *path, const char *end, struct text *pattern)
 {
     for (; *path != '\0'; path++)
@@ -306,14 +331,20 @@ static void take_signals(void)
     sigaction(SIGHUP, &pass, NULL);
 }
 
-/* Runs the program in a child. Its exit status, or 128 and the signal. `*started`: the program was; if not, the
- * status is ours, and why has been said. */
-static int run_child(struct words *words, pid_t *id, bool *started)
+/* What became of the program. */
+struct life {
+    pid_t id;
+    bool started; /* if not, why has been said */
+    int end;      /* as waitpid() has it */
+    struct written written;
+};
+
+/* Runs the program in a child. Its exit status, or 128 and the signal; ours where it was not started. */
+static int run_child(struct words *words, struct life *life)
 {
     int status, ends[2];
     char byte = 0;
     sigset_t held, before;
-    *started = false;
     /* Its other end is closed when the program takes the child's place. */
     if (pipe2(ends, O_CLOEXEC) != 0) {
         say("no pipe: %s", strerror(errno));
@@ -338,47 +369,34 @@ static int run_child(struct words *words, pid_t *id, bool *started)
         exit(write(ends[1], &byte, 1) == 1 ? status : FAILED);
     }
     child = made;
-    *id = made;
+    life->id = made;
     take_signals();
     sigprocmask(SIG_SETMASK, &before, NULL);
     close(ends[1]);
     ssize_t got;
     while ((got = read(ends[0], &byte, 1)) < 0 && errno == EINTR) {}
-    *started = got == 0;
+    life->started = got == 0;
     close(ends[0]);
     while (waitpid(made, &status, 0) < 0)
         if (errno != EINTR) {
             say("the program was lost: %s", strerror(errno));
-            *started = false;
+            life->started = false;
             return FAILED;
         }
     child = 0;
+    life->end = status;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-/* Files that start as PATH. does: what other processes of the program have written. */
-static unsigned count_others(const char *path, const char *end)
+static void tell_leaked(const char *about, uint64_t bytes, uint64_t blocks, const char *what)
 {
-    struct text folder = {.length = 0};
-    struct piece base = piece_base((struct piece){path, strlen(path)});
-    unsigned count = 0;
-    text_bytes(&folder, path, strlen(path) - base.length);
-    DIR *open = opendir(text_get(&folder));
-    const struct dirent *entry;
-    while (open != NULL && (entry = readdir(open)) != NULL) {
-        const char *rest = entry->d_name + base.length;
-        if (strncmp(entry->d_name, base.bytes, base.length) != 0 || *rest++ != '.')
-            continue;
-        size_t digits = strspn(rest, "0123456789");
-        count += digits > 0 && strcmp(rest + digits, end) == 0;
-    }
-    if (open != NULL)
-        closedir(open);
-    text_free(&folder);
-    return count;
+    struct cal__number size, count;
+    if (blocks > 0)
+        say("%s%s in %s block%s %s", about, cal__bytes(&size, bytes), cal__count(&count, blocks),
+            blocks == 1 ? "" : "s", what);
 }
 
-/* One line on what was recorded. */
+/* What was recorded, in few lines. */
 static void tell(const char *path)
 {
     char *why = NULL;
@@ -392,61 +410,108 @@ static void tell(const char *path)
         free(why);
         return;
     }
-    struct cal__number allocations, peak, leaked;
-    uint64_t bytes = 0, blocks = 0;
-    for (size_t i = 0; i < profile->leak_count; i++)
-        if (profile->leaks[i].kind != CAL_LEAK_NOT_FREED &&
-            profile->leaks[i].suppression == CAL_FILE_NONE) {
-            bytes += profile->leaks[i].bytes;
-            blocks += profile->leaks[i].blocks;
-        }
-    say("%s allocations, %s at the peak", cal__count(&allocations, profile->process.allocations),
+    struct cal__number number, peak;
+    struct cal__leak_sums leaks;
+    const char *about = cal__is_estimate(profile) ? "about " : "";
+    cal__leak_sum(profile, &leaks);
+    if (cal__is_estimate(profile))
+        say("what follows is estimated from samples, one for about each %s",
+            cal__bytes(&number, profile->process.sample_bytes));
+    say("%s%s allocations, %s%s at the peak", about,
+        cal__count(&number, profile->process.allocations), about,
         cal__bytes(&peak, profile->process.peak_bytes));
     if (profile->process.allocations == 0)
-        say("that is nothing: does the program have a malloc of its own?");
-    if (blocks > 0)
-        say("%s in %" PRIu64 " block%s leaked", cal__bytes(&leaked, bytes), blocks,
-            blocks == 1 ? "" : "s");
+        say("that is nothing: %s",
+            cal__is_estimate(profile)
+                ? "it allocated too little for a sample, or has a malloc of its own"
+                : "does the program have a malloc of its own?");
+    tell_leaked(about, leaks.direct_bytes + leaks.indirect_bytes,
+                leaks.direct_blocks + leaks.indirect_blocks, "leaked");
+    tell_leaked(about, leaks.suppressed_bytes, leaks.suppressed_blocks,
+                leaks.suppressed_blocks == 1 ? "leaked, and is suppressed"
+                                             : "leaked, and are suppressed");
     cal__profile_free(profile);
 }
 
 /* FILE.PID becomes FILE. Whether it was there. */
-static bool settle(const char *path, pid_t id, const char *end, struct text *name)
+static bool settle(const char *path, const struct life *life, const char *end, struct text *name)
 {
     struct text from = {.length = 0};
-    text_format(&from, "%s.%ld%s", path, (long)id, end);
+    text_format(&from, "%s.%ld%s", path, (long)life->id, end);
     text_format(name, "%s%s", path, end);
-    bool there = rename(text_get(&from), text_get(name)) == 0;
-    if (!there && errno != ENOENT)
+    bool there = written_has(&life->written, text_get(&from));
+    if (there && rename(text_get(&from), text_get(name)) != 0) {
         say("%s cannot be renamed: %s", text_get(&from), strerror(errno));
+        there = false;
+    }
     text_free(&from);
     return there;
 }
 
+/* The setting that keeps a profile from being written, or NULL. */
+static const char *switched_off(const struct request *request)
+{
+    static const char *const names[] = {"track.enable", "track.record", "track.exit"};
+    const char *given = getenv("CALLOC_OPTIONS"), *found = NULL;
+    struct text all = {.length = 0}, value = {.length = 0};
+    text_string(&all, given == NULL ? "" : given);
+    for (int i = 0; i < request->options.count; i++)
+        text_format(&all, ",%s", request->options.all[i]);
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && found == NULL; i++)
+        if (attach_option(text_get(&all), names[i], &value) && strcmp(text_get(&value), "0") == 0)
+            found = names[i];
+    text_free(&all);
+    text_free(&value);
+    return found;
+}
+
+static void say_why_none(const struct request *request, const char *name, const struct life *life,
+                         const char *path)
+{
+    static const char nothing[] = "the program wrote no profile";
+    struct program program;
+    const char *setting = switched_off(request), *obstacle = NULL;
+    if (program_find(name, &program) == DONE)
+        obstacle = program_obstacle(&program, false);
+    if (obstacle != NULL)
+        say("so %s", nothing);
+    else if (setting != NULL)
+        say("%s, as the setting %s is 0", nothing, setting);
+    else if (WIFSIGNALED(life->end))
+        say("%s: %s ended it%s", nothing, strsignal(WTERMSIG(life->end)),
+            WTERMSIG(life->end) == SIGKILL ? ", which no program sees coming" : "");
+    else
+        say("%s, looked for %s.%ld: did it start another program in its place, one that is linked "
+            "statically?",
+            nothing, path, (long)life->id);
+    program_free(&program);
+}
+
 /* Whether there is something to show for it. */
-static bool finish(const struct request *request, const char *path, pid_t id)
+static bool finish(const struct request *request, const char *name, const char *path,
+                   const struct life *life)
 {
     static const char profile_end[] = ".profile", trace_end[] = ".trace";
     bool trace = request->mode == MODE_TRACE, plain = request->output != NULL;
     struct text profile = {.length = 0}, events = {.length = 0};
     bool good = true;
     if (plain) {
-        good = settle(path, id, trace ? profile_end : "", &profile);
+        good = settle(path, life, trace ? profile_end : "", &profile);
         if (trace)
-            good = settle(path, id, "", &events) && good;
+            good = settle(path, life, "", &events) && good;
     } else {
-        text_format(&profile, "%s.%ld%s", path, (long)id, profile_end);
-        text_format(&events, "%s.%ld%s", path, (long)id, trace_end);
-        good = access(text_get(&profile), F_OK) == 0;
+        text_format(&profile, "%s.%ld%s", path, (long)life->id, profile_end);
+        text_format(&events, "%s.%ld%s", path, (long)life->id, trace_end);
+        good = written_has(&life->written, text_get(&profile));
     }
     if (!good) {
-        say("the program wrote no profile: was it static, or ended by SIGKILL?");
+        say_why_none(request, name, life, path);
     } else if (!request->quiet) {
         tell(text_get(&profile));
         say("calloc report %s shows it", text_get(&profile));
         if (trace)
             say("calloc replay %s makes the same calls", text_get(&events));
-        unsigned others = count_others(path, plain ? "" : profile_end);
+        unsigned others = written_count(&life->written, path, plain ? "" : profile_end);
         if (!plain)
             others -= others > 0;
         if (others > 0)
@@ -467,6 +532,10 @@ static int record_program(struct request *request, int count, char **words)
         text_free(&path);
         return MISUSED;
     }
+    if (!can_be_made(text_get(&path)) || !take_suppressions(request)) {
+        text_free(&path);
+        return FAILED;
+    }
     text_format(&with, "track%s%s", request->with ? "," : "", request->with ? request->with : "");
     add_word(&all, duplicate("--with"));
     add_word(&all, with.bytes);
@@ -484,11 +553,13 @@ static int record_program(struct request *request, int count, char **words)
     add_word(&all, duplicate("--"));
     for (int i = request->used; i < count; i++)
         add_word(&all, duplicate(words[i]));
-    pid_t id;
-    bool started;
-    int status = run_child(&all, &id, &started);
-    if (started && !finish(request, text_get(&path), id) && status == DONE)
+    struct life life = {.started = false};
+    written_begin(&life.written, text_get(&path));
+    int status = run_child(&all, &life);
+    if (life.started && !finish(request, words[request->used], text_get(&path), &life) &&
+        status == DONE)
         status = FAILED;
+    written_free(&life.written);
     free_words(&all);
     text_free(&path);
     text_free(&pattern);
@@ -499,9 +570,12 @@ int record(int count, char **words)
 {
     struct request request = {.mode = MODE_ALL};
     int status = parse(count, words, &request);
-    if (status == DONE)
-        status = request.has_pid ? attach((pid_t)request.pid, request.seconds, request.output)
-                                 : record_program(&request, count, words);
+    if (status == DONE && !request.has_pid)
+        status = record_program(&request, count, words);
+    else if (status == DONE && request.output != NULL && !can_be_made(request.output))
+        status = FAILED;
+    else if (status == DONE)
+        status = attach((pid_t)request.pid, request.seconds, request.output);
     free_words(&request.options);
     return status;
 }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int file_take(int descriptor, size_t limit, struct text *text)
@@ -69,4 +70,26 @@ int file_link(const char *path, char *buffer, size_t size)
     }
     buffer[length] = '\0';
     return 0;
+}
+
+int file_can_be_made(const char *path)
+{
+    struct stat facts;
+    struct text folder = {.length = 0};
+    const char *slash = strrchr(path, '/');
+    if (stat(path, &facts) == 0 && S_ISDIR(facts.st_mode))
+        return -EISDIR;
+    if (slash == NULL)
+        text_string(&folder, ".");
+    else
+        text_bytes(&folder, path, slash == path ? 1 : (size_t)(slash - path));
+    int error = 0;
+    if (stat(text_get(&folder), &facts) != 0)
+        error = -errno;
+    else if (!S_ISDIR(facts.st_mode))
+        error = -ENOTDIR;
+    else if (access(text_get(&folder), W_OK | X_OK) != 0)
+        error = -errno;
+    text_free(&folder);
+    return error;
 }

@@ -23,4 +23,8 @@ int64_t file_number(const char *path, int64_t fallback);
  * fit. */
 int file_link(const char *path, char *buffer, size_t size);
 
+/* Whether the folder of a file to be is there, and we may write into it: 0, or a negative errno. -EISDIR: the file
+ * is a folder. */
+int file_can_be_made(const char *path);
+
 #endif

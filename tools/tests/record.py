@@ -88,10 +88,54 @@ def case_statuses(folder):
     call("record", "-o", folder / "a", PROGRAM, "status", status=7)
     call("record", "-o", folder / "a", "--exitcode", 9, PROGRAM, status=9)
     call("record", "-o", folder / "a", "--leaks", "no", "--exitcode", 9, PROGRAM)
-    call("record", "-o", folder / "a", "sh", "-c", "kill -KILL $$", status=128 + 9, says="wrote no profile")
-    call("record", "-o", folder / "a", STATIC, status=9, says="wrote no profile")
     call("record", "nosuchprogram", status=127, says="there is no program 'nosuchprogram'")
-    call("record", "-o", folder / "none" / "a", PROGRAM, status=125, says="wrote no profile")
+
+
+def case_no_profile(folder):
+    """Why there is none is said, and nothing that cannot be the reason; what can be known is said before the run."""
+    path = folder / "a"
+    call("record", "-o", path, "sh", "-c", "kill -KILL $$", status=128 + 9,
+         says="wrote no profile: Killed ended it, which no program sees coming\n")
+    call("record", "-o", path, "sh", "-c", "kill -ALRM $$", status=128 + 14, says="wrote no profile: Alarm clock ended it\n")
+    _, errors = call("record", "-o", path, STATIC, status=9, says="calloc record: so the program wrote no profile\n")
+    assert "is statically linked" in errors and "SIGKILL" not in errors and "?" not in errors, errors
+    call("record", "-o", path, "sh", "-c", f"exec {STATIC}", status=9,
+         says="did it start another program in its place, one that is linked statically?")
+    call("record", "-o", path, "--option", "track.record=0", PROGRAM, status=125,
+         says="wrote no profile, as the setting track.record is 0\n")
+    assert not path.exists()
+    marker = folder / "ran"
+    run = ["sh", "-c", f": >{marker}"]
+    call("record", "-o", folder / "none" / "a", *run, status=125, says="a cannot be written: No such file or directory")
+    call("record", "-o", folder, *run, status=125, says="cannot be written: Is a directory")
+    call("record", "--suppressions", folder / "none", *run, status=125,
+         says="none cannot be read: No such file or directory")
+    call("record", "--suppressions", folder, *run, status=125, says="cannot be read: Is a directory")
+    call("record", "-p", os.getpid(), "-o", folder / "none" / "a", status=125, says="cannot be written: No such file")
+    assert not marker.exists()
+
+
+def case_second_run(folder):
+    """What an earlier run wrote into the folder is no other process of this one."""
+    for _ in range(2):
+        _, errors = call("record", PROGRAM, folder=folder)
+        assert "other process" not in errors, errors
+    assert len(list(folder.glob("calloc.recorded.*.profile"))) == 2
+    for _ in range(2):
+        call("record", "-o", folder / "mine", PROGRAM, "forks", says="2 other processes wrote ")
+
+
+def case_suppressions(folder):
+    """Also where the program goes elsewhere before it starts others; what is suppressed is said."""
+    (folder / "known").write_text("leak:leak_some\n")
+    (folder / "else").mkdir()
+    _, errors = call("record", "-o", "p", "--exitcode", 9, "--suppressions", "known", PROGRAM, folder=folder,
+                     says="calloc record: 8.4 KiB in 7 blocks leaked, and are suppressed\n")
+    assert "blocks leaked\n" not in errors, errors
+    text, _ = call("report", folder / "p")
+    assert "No leaks but suppressed ones: 8.4 KiB in 7 blocks\n  suppressed by \"leak_some\": 8.4 KiB" in text, text
+    call("record", "--quiet", "-o", "p", "--suppressions", "known", "--exitcode", 9,
+         "sh", "-c", f"cd else && exec {PROGRAM}", folder=folder)
 
 
 def case_misuse(_):
@@ -119,10 +163,16 @@ def case_default_names(folder):
 
 def case_sample(folder):
     path = folder / "p"
-    call("record", "--sample", "4K", "-o", path, PROGRAM)
+    _, errors = call("record", "--sample", "4K", "-o", path, PROGRAM,
+                     says="what follows is estimated from samples, one for about each 4.0 KiB\n")
+    assert "calloc record: about " in errors, errors
     profile = report(path)
     assert profile["process"]["sample_bytes"] == 4096
-    assert "Samples were taken" in call("report", path)[0]
+    text, _ = call("report", path)
+    assert "Samples were taken" in text and "\n  Estimated from samples, one for about each 4.0 KiB:\n  allocated " in text
+    # Of what leaks there is no sample.
+    call("record", "--sample", "1G", "-o", path, PROGRAM)
+    assert "\nNo leaks among the samples\n" in call("report", path)[0]
 
 
 def case_trace(folder):
