@@ -134,6 +134,17 @@ static void write_snapshot(FILE *out, unsigned *number, uint64_t time, uint64_t 
             (*number)++, time / 1000000, bytes, tree);
 }
 
+/* The time line's last moment is when it was written, which is later than the rest of the profile was counted; for
+ * ms_print nothing may come behind the last snapshot. */
+static uint64_t end_of(const struct cal__profile *profile)
+{
+    uint64_t end = profile->process.duration;
+    for (size_t i = 0; i < profile->moment_count; i++)
+        if (profile->timeline[i].time > end)
+            end = profile->timeline[i].time;
+    return end;
+}
+
 void cal__massif_write(FILE *out, const struct cal__view *view)
 {
     const struct cal__profile *profile = view->profile;
@@ -158,7 +169,7 @@ void cal__massif_write(FILE *out, const struct cal__view *view)
             write_snapshot(out, &number, time, profile->timeline[i].live_bytes, "empty");
     }
     if (view->totals[CAL__METRIC_live_bytes] > 0) {
-        write_snapshot(out, &number, process->duration, view->totals[CAL__METRIC_live_bytes],
+        write_snapshot(out, &number, end_of(profile), view->totals[CAL__METRIC_live_bytes],
                        "detailed");
         write_tree(out, view, CAL__METRIC_live_bytes);
     }

@@ -107,6 +107,16 @@ class Other(Case):
         self.assertIn("Detailed snapshots: [15 (peak), 22]", shown.stdout)
         self.assertIn("->86.67% (26,000B) 0x3: libparse.so.1+0x50 (libparse.so.1)", shown.stdout)
 
+    def test_ms_print_of_a_late_moment(self):
+        """The time line goes on while the profile is written."""
+        file = examples.small()
+        file.moment(file.process["duration"] + 90_000_000, 12, 5000, 113)
+        path = self.folder / "massif"
+        self.run_report("--massif", "-o", path, self.write(file))
+        shown = subprocess.run(["ms_print", path], capture_output=True, text=True, check=True)
+        self.assertEqual(shown.stderr, "")
+        self.assertIn(" 2.090\n", shown.stdout)
+
     def test_pprof(self):
         out, _ = self.run_report("--pprof", self.write(examples.small()))
         profile = decode_pprof(gzip.decompress(out))
