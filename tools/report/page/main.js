@@ -16,8 +16,7 @@ function head() {
     byId('warnings').append(element('li', {}, text));
   if (profile.symbols.length)
     byId('symbols').append(element('details', {},
-      element('summary', {}, `Names are missing of ${countText(profile.symbols.length)} ` +
-        `module${profile.symbols.length === 1 ? '' : 's'}, or have no lines`),
+      element('summary', {}, 'Some functions have no name, or no line'),
       ...profile.symbols.map((text) => element('p', {}, text))));
 
   const leaked = totals.leaked_direct_bytes + totals.leaked_indirect_bytes;

@@ -13,6 +13,7 @@ struct resolving {
     struct cal__resolved *resolved;
     struct cal__progress progress;
     uint64_t done;
+    char *without_lines; /* names of modules, in new memory; NULL: none yet */
     /* Of the module at hand: */
     uint32_t module;       /* number in the profile */
     uint32_t path;         /* string */
@@ -89,17 +90,20 @@ static void name_lost(struct resolving *resolving, uint32_t number)
 
 /* What is wrong with the symbols of a module, in one line. */
 static void note_module(struct cal__resolved *resolved, const char *path, size_t frames,
-                        enum cal__symbols_found found, char *why)
+                        enum cal__symbols_found found, char *why, char **without_lines)
 {
     if (found == CAL__SYMBOLS_NOTHING)
         note(resolved,
              cal__allocate_format("%s: no names for %zu frame%s: %s", cal__base_name(path), frames,
                                   frames == 1 ? "" : "s", why ? why : "its file is not there"));
-    else if (found == CAL__SYMBOLS_NAMES)
-        note(resolved, cal__allocate_format(
-                           "%s: no debugging information: functions without lines and inlined ones",
-                           cal__base_name(path)));
     free(why);
+    if (found != CAL__SYMBOLS_NAMES)
+        return;
+    /* That is so of most: they share a line. */
+    char *before = *without_lines;
+    *without_lines = cal__allocate_format("%s%s%s", before ? before : "", before ? ", " : "",
+                                          cal__base_name(path));
+    free(before);
 }
 
 static void resolve_module(struct resolving *resolving, const uint32_t *order, size_t count,
@@ -123,7 +127,7 @@ static void resolve_module(struct resolving *resolving, const uint32_t *order, s
         enum cal__symbols_found found =
             cal__symbols_look_up(paths, &what, addresses, count, take, resolving, &why);
         if (*path == '/')
-            note_module(resolving->resolved, path, count, found, why);
+            note_module(resolving->resolved, path, count, found, why, &resolving->without_lines);
         else
             free(why);
     } else {
@@ -172,6 +176,11 @@ struct cal__resolved *cal__resolve(const struct cal__profile *profile,
         }
     }
     cal__progress_end(&resolving.progress);
+    if (resolving.without_lines != NULL)
+        note(resolved, cal__allocate_format(
+                           "no debugging information, so neither lines nor inlined functions: %s",
+                           resolving.without_lines));
+    free(resolving.without_lines);
     free(order);
     return resolved;
 }
