@@ -1,5 +1,6 @@
 #include "record.h"
 
+#include <common/elf_file.h>
 #include <common/file.h>
 #include <common/text.h>
 #include <errno.h>
@@ -396,6 +397,16 @@ static void tell_leaked(const char *about, uint64_t bytes, uint64_t blocks, cons
             blocks == 1 ? "" : "s", what);
 }
 
+static const char *why_nothing(const struct cal__profile *profile)
+{
+    const char *program = cal__profile_string(profile, profile->process.program);
+    if (elf_exports_path(program, "malloc") == 1)
+        return "the program has a malloc of its own, and a preload does not replace it";
+    if (cal__is_estimate(profile))
+        return "it allocated too little for a sample";
+    return "does the program have a malloc of its own?";
+}
+
 /* What was recorded, in few lines. */
 static void tell(const char *path)
 {
@@ -421,10 +432,7 @@ static void tell(const char *path)
         cal__count(&number, profile->process.allocations), about,
         cal__bytes(&peak, profile->process.peak_bytes));
     if (profile->process.allocations == 0)
-        say("that is nothing: %s",
-            cal__is_estimate(profile)
-                ? "it allocated too little for a sample, or has a malloc of its own"
-                : "does the program have a malloc of its own?");
+        say("that is nothing: %s", why_nothing(profile));
     tell_leaked(about, leaks.direct_bytes + leaks.indirect_bytes,
                 leaks.direct_blocks + leaks.indirect_blocks, "leaked");
     tell_leaked(about, leaks.suppressed_bytes, leaks.suppressed_blocks,
