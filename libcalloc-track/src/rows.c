@@ -171,6 +171,16 @@ static uintptr_t loader(void)
     return start;
 }
 
+/* The allocator's own code where it is part of the program: the archives have it in a section of this name, and the
+ * linker defines these. Else they are NULL. */
+extern const char own_start[] __asm__("__start_calloc_text") __attribute__((weak));
+extern const char own_end[] __asm__("__stop_calloc_text") __attribute__((weak));
+
+static bool is_own(uintptr_t address)
+{
+    return address >= (uintptr_t)own_start && address < (uintptr_t)own_end;
+}
+
 CAL_COLD struct cal__row cal__rows_make(uint64_t place)
 {
     bool exact = (place & CAL_PLACE_EXACT) != 0;
@@ -189,7 +199,8 @@ CAL_COLD struct cal__row cal__rows_make(uint64_t place)
     if (found && (known.kind != CAL_ROW_UNKNOWN || row.kind == CAL_ROW_UNKNOWN)) {
         row = known;
     } else if (!found) {
-        row.frame = module != NULL && module->hidden ? 0 : add_frame(address, number, exact);
+        bool hidden = (module != NULL && module->hidden) || is_own(exact ? address : address - 1);
+        row.frame = hidden ? 0 : add_frame(address, number, exact);
         if (row.frame != CAL_FILE_NONE)
             keep(row);
     } else {
