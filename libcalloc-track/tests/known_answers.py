@@ -393,6 +393,13 @@ def statuses(folder):
         path.write_text(f"leak:{pattern}\n")
         profile, _ = run(folder, "leak", program=EXCEPTIONS, options=f"track.exitcode=23,track.suppressions={path}")
         expect(pattern, [(s.blocks, s.bytes) for s in profile.suppressions], [(3, 1500)])
+    # What is said of it.
+    for options, said in ((f"track.suppressions={path}", "libcalloc: 3 leaked blocks are suppressed; the profile is "),
+                          ("track.leaks=1", "libcalloc: 3 blocks of 1500 bytes together leaked; the profile is "),
+                          ("track.sample=1", "libcalloc: by estimate from samples 3 blocks of 1500 bytes together leaked; ")):
+        done = subprocess.run([EXCEPTIONS, "leak"], capture_output=True, text=True, check=True, env=dict(
+            os.environ, LD_PRELOAD=f"{CORE} {TRACK}", CALLOC_OPTIONS=f"track.path={folder}/said,{options}"))
+        expect(f"said with {options}", done.stderr.startswith(said) and done.stderr.count("\n") == 1, True)
     path.write_text("leak:^shop::Basket::forget()\n")
     run(folder, "leak", program=EXCEPTIONS, options=f"track.exitcode=23,track.suppressions={path}", status=23)
 

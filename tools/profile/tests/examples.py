@@ -43,6 +43,14 @@ def small():
     return file
 
 
+def sampled():
+    """As small(), of samples, and of what leaked only what is suppressed was among them."""
+    file = small()
+    file.process.update(flags=1, sample_bytes=65536)
+    del file.leaks[:2]
+    return file
+
+
 def grown():
     """As small(), later: one site has more, one is gone, one is new."""
     file = ProfileFile()

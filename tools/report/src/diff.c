@@ -8,6 +8,7 @@
 #include <units.h>
 
 #include "bytes.h"
+#include "describe.h"
 
 enum { BEFORE, AFTER, SIDES };
 
@@ -136,6 +137,12 @@ void cal__diff_write(FILE *out, const struct cal__view *before, const struct cal
                             (int64_t)(after->totals[m] - before->totals[m])));
     }
     fputc('\n', out);
+    bool was = cal__is_estimate(before->profile), is = cal__is_estimate(after->profile);
+    if (was || is)
+        fprintf(out, "%s from samples: differences may be of chance.\n\n",
+                was && is ? "Both are estimates"
+                : was     ? "What was before is an estimate"
+                          : "What is after is an estimate");
 
     uint32_t *order = cal__allocate_array(changes.count, sizeof *order);
     size_t count = 0, grown = 0;

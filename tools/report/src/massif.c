@@ -5,6 +5,7 @@
 
 #include <allocate.h>
 
+#include "describe.h"
 #include "formats.h"
 
 enum {
@@ -152,7 +153,8 @@ void cal__massif_write(FILE *out, const struct cal__view *view)
     const char *command = cal__profile_string(profile, process->command_line);
     unsigned number = 0;
     bool peak_written = view->totals[CAL__METRIC_peak_bytes] == 0;
-    fprintf(out, "desc: calloc report --massif\ncmd: %.*s\ntime_unit: ms\n",
+    fprintf(out, "desc: calloc report --massif%s\ncmd: %.*s\ntime_unit: ms\n",
+            cal__is_estimate(profile) ? ", estimated from samples" : "",
             (int)strcspn(command, "\n"), command);
     if (profile->moment_count == 0 || profile->timeline[0].time > 0)
         write_snapshot(out, &number, 0, 0, "empty");

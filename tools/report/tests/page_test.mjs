@@ -1,5 +1,5 @@
 // Drives the page of `calloc report --html` as its reader would: node page_test.mjs FOLDER, with the pages
-// small.html, large.html and hostile.html in it (test_page.py makes them), and leaves pictures there.
+// small.html, large.html, hostile.html and sampled.html in it (test_page.py makes them), and leaves pictures there.
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import path from 'node:path';
@@ -51,7 +51,7 @@ test('what is known at once', async (t) => {
   const cards = await page.locator('#cards div').allTextContents();
   assert.deepEqual(cards.slice(0, 5), [
     'Peak29.3 KiB71 blocks, after 1.5 s', 'Live at the end4.9 KiB12 blocks',
-    'Allocated in all43.9 KiB113 allocations', 'Temporary44.2 %50 blocks', 'Leaked1000 B10 blocks']);
+    'Allocated in all43.9 KiB113 allocations', 'Temporary44.2 %50 blocks', 'Leaked1000 B10 blocks, 1 suppressed']);
   assert.equal(await page.locator('[role=tab][aria-selected=true]').textContent(), 'Flame graph');
 });
 
@@ -183,6 +183,18 @@ test('leaks', async (t) => {
     '400 B in 4 blocks of 100 B, direct', '600 B in 6 blocks of 100 B, indirect',
     '3.0 KiB in 1 block of 3.0 KiB, direct', '900 B in 1 block of 900 B, not freed, but reachable']);
   assert.match(await page.locator('.leak').nth(2).textContent(), /suppressed by “leak:gone_\*”/);
+});
+
+test('samples are told from counts', async (t) => {
+  const page = await open(t, 'sampled');
+  const cards = await page.locator('#cards div').allTextContents();
+  assert.deepEqual(cards.slice(0, 5), [
+    'Peak≈ 29.3 KiB≈ 71 blocks, after 1.5 s', 'Live at the end≈ 4.9 KiB≈ 12 blocks',
+    'Allocated in all≈ 43.9 KiB≈ 113 allocations', 'Temporary≈ 44.2 %≈ 50 blocks', 'Leaked≈ 0 B≈ 0 blocks, 1 suppressed']);
+  assert.match(cards[5], /^Resident4\.0 MiB/);
+  assert.equal(await page.textContent('#warnings'), 'Samples were taken, one for about each 64.0 KiB: all numbers are estimates.');
+  await page.click('#tab-leaks');
+  assert.equal(await page.textContent('#leaks-status'), 'No leaks among the samples but suppressed ones: 3.0 KiB in 1 block.');
 });
 
 test('size classes and heap map', async (t) => {

@@ -25,7 +25,7 @@ def main():
     if isinstance(environment, str):
         print(f"skipped: {environment}")
         sys.exit(77)
-    for name in ("small", "large", "hostile"):
+    for name in ("small", "large", "hostile", "sampled"):
         profile = folder / f"{name}.caltrack"
         profile.write_bytes(getattr(examples, name)().bytes())
         subprocess.run([calloc, "report", "--html", "-o", folder / f"{name}.html", profile], check=True)

@@ -437,6 +437,13 @@ class Wording(Case):
         self.assertIn("\nMost allocations (113 in 3 call stacks, estimated from samples)\n", text)
         file.leaks.clear()
         self.assertIn("\nNo leaks among the samples\n", self.text(file))
+        path = self.write(file, "sampled")
+        self.assertIn("desc: calloc report --massif, estimated from samples\n", self.run_report("--massif", path)[0].decode())
+        counted = self.write(examples.small(), "counted")
+        for files, said in (([path, path], "\nBoth are estimates from samples: "),
+                            ([path, counted], "\nWhat was before is an estimate from samples: "),
+                            ([counted, path], "\nWhat is after is an estimate from samples: ")):
+            self.assertIn(said, self.run_report("--diff", *files)[0].decode())
 
     def test_suppressed(self):
         file = examples.small()
