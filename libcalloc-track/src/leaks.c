@@ -382,6 +382,7 @@ static void sort_leaks(struct cal__file_leak *leaks, size_t count)
 
 static void suppress(struct cal__leaks *leaks)
 {
+    struct cal__suppress_search search = {.verdicts = NULL};
     uint32_t site = 0, found = CAL_FILE_NONE;
     for (uint32_t i = 0; i < cal__suppressions_count(); i++)
         cal__suppression(i)->blocks = cal__suppression(i)->bytes = 0;
@@ -389,7 +390,7 @@ static void suppress(struct cal__leaks *leaks)
         struct cal__file_leak *leak = &leaks->leaks[i];
         if (i == 0 || leak->site != site) {
             site = leak->site;
-            found = cal__suppress_find(cal__site_node(site));
+            found = cal__suppress_find(&search, cal__site_node(site));
         }
         leak->suppression = found;
         if (leak->kind == CAL_LEAK_NOT_FREED) {
@@ -407,7 +408,7 @@ static void suppress(struct cal__leaks *leaks)
             leaks->leaked_bytes += leak->bytes;
         }
     }
-    cal__suppress_close();
+    cal__suppress_end(&search);
 }
 
 static int sum_up(struct scan *scan, struct cal__leaks *leaks)

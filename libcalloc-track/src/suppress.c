@@ -20,20 +20,6 @@
 static struct cal__suppression *suppressions;
 static uint32_t count;
 
-/* Open files, by the number of the module modulo this. */
-enum { OPEN = 16 };
-
-static struct {
-    uint32_t module; /* and 1 more; 0: none */
-    bool usable;
-    struct cal__symbols symbols;
-} files[OPEN];
-
-/* Of each frame, by its number: what cal__suppress_find() found before. 0: nothing yet; 1: that none fits;
- * else the number of the suppression and 2 more. */
-static uint32_t *verdicts;
-static uint32_t verdicts_count;
-
 /* What turns names of C++ into what their author wrote: the C++ library's, where the process has one. */
 typedef char *demangler(const char *mangled, char *buffer, size_t *length, int *status);
 extern demangler __cxa_demangle __attribute__((weak));
@@ -153,26 +139,23 @@ bool cal__suppress_matches(const char *pattern, const char *name)
     }
 }
 
-static const struct cal__symbols *symbols_of(uint32_t number)
+static const struct cal__symbols *symbols_of(struct cal__suppress_search *search, uint32_t number)
 {
-    size_t i = number % OPEN;
-    if (files[i].module != number + 1) {
-        cal__symbols_close(&files[i].symbols);
-        files[i].module = number + 1;
-        files[i].usable = cal__symbols_open(&files[i].symbols, cal__module(number)->path);
+    size_t i = number % CAL_SUPPRESS_FILES;
+    if (search->files[i].module != number + 1) {
+        cal__symbols_close(&search->files[i].symbols);
+        search->files[i].module = number + 1;
+        search->files[i].usable =
+            cal__symbols_open(&search->files[i].symbols, cal__module(number)->path);
     }
-    return files[i].usable ? &files[i].symbols : NULL;
+    return search->files[i].usable ? &search->files[i].symbols : NULL;
 }
 
-void cal__suppress_close(void)
+void cal__suppress_end(struct cal__suppress_search *search)
 {
-    for (size_t i = 0; i < OPEN; i++) {
-        cal__symbols_close(&files[i].symbols);
-        files[i].module = 0;
-    }
-    cal__memory_unmap(verdicts, (size_t)verdicts_count * sizeof *verdicts);
-    verdicts = NULL;
-    verdicts_count = 0;
+    for (size_t i = 0; i < CAL_SUPPRESS_FILES; i++)
+        cal__symbols_close(&search->files[i].symbols);
+    cal__memory_unmap(search->verdicts, search->verdicts_count * sizeof *search->verdicts);
 }
 
 static uint32_t find_name(const char *name)
@@ -219,13 +202,14 @@ static uint32_t find_function(const char *name)
     return found == CAL_FILE_NONE && name[0] == '_' && name[1] == 'Z' ? find_written(name) : found;
 }
 
-static uint32_t find_frame(const struct cal__file_frame *frame)
+static uint32_t find_frame(struct cal__suppress_search *search, const struct cal__file_frame *frame)
 {
     if (frame->module == CAL_MODULE_NONE)
         return CAL_FILE_NONE;
     const struct cal__module *module = cal__module(frame->module);
     uint32_t found = find_name(module->path);
-    const struct cal__symbols *symbols = found == CAL_FILE_NONE ? symbols_of(frame->module) : NULL;
+    const struct cal__symbols *symbols =
+        found == CAL_FILE_NONE ? symbols_of(search, frame->module) : NULL;
     const char *name = NULL;
     if (symbols != NULL)
         name = cal__symbols_find(symbols, frame->address - module->bias -
@@ -234,27 +218,27 @@ static uint32_t find_frame(const struct cal__file_frame *frame)
 }
 
 /* Stacks have most of their frames in common. */
-static uint32_t find_frame_once(uint32_t number)
+static uint32_t find_frame_once(struct cal__suppress_search *search, uint32_t number)
 {
-    if (verdicts == NULL) {
-        verdicts_count = cal__frames_count() + 1;
-        verdicts = cal__memory_map((size_t)verdicts_count * sizeof *verdicts);
-        if (verdicts == NULL)
-            verdicts_count = 0;
+    if (search->verdicts == NULL) {
+        search->verdicts_count = cal__frames_count() + 1;
+        search->verdicts = cal__memory_map(search->verdicts_count * sizeof *search->verdicts);
+        if (search->verdicts == NULL)
+            search->verdicts_count = 0;
     }
-    bool known = number < verdicts_count;
-    if (known && verdicts[number] != 0)
-        return verdicts[number] == 1 ? CAL_FILE_NONE : verdicts[number] - 2;
-    uint32_t found = find_frame(cal__frame(number));
+    bool known = number < search->verdicts_count;
+    if (known && search->verdicts[number] != 0)
+        return search->verdicts[number] == 1 ? CAL_FILE_NONE : search->verdicts[number] - 2;
+    uint32_t found = find_frame(search, cal__frame(number));
     if (known)
-        verdicts[number] = found == CAL_FILE_NONE ? 1 : found + 2;
+        search->verdicts[number] = found == CAL_FILE_NONE ? 1 : found + 2;
     return found;
 }
 
-uint32_t cal__suppress_find(uint32_t node)
+uint32_t cal__suppress_find(struct cal__suppress_search *search, uint32_t node)
 {
     for (; count != 0 && node > CAL_NODE_UNKNOWN; node = cal__node(node).parent) {
-        uint32_t found = find_frame_once(cal__node(node).frame);
+        uint32_t found = find_frame_once(search, cal__node(node).frame);
         if (found != CAL_FILE_NONE)
             return found;
     }

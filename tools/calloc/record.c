@@ -45,7 +45,7 @@ const char record_help[] =
     "\n"
     "The exit status is that of the program; 128 and a signal's number where one ended it. With -p "
     "0.\n"
-    "125: there is no profile; 126, 127: as of calloc run; 2: wrong arguments.\n";
+    "125: there is no profile, or cannot be; 126, 127: as of calloc run; 2: wrong arguments.\n";
 
 enum mode { MODE_ALL, MODE_SAMPLE, MODE_TRACE };
 
