@@ -306,6 +306,18 @@ static bool can_be_made(const char *path)
     return error == 0;
 }
 
+/* Of a process that runs the profile is copied, into what is there, too: a device, for example. */
+static bool can_be_copied_to(const char *path)
+{
+    struct stat facts;
+    if (stat(path, &facts) != 0 || S_ISDIR(facts.st_mode))
+        return can_be_made(path);
+    bool good = access(path, W_OK) == 0;
+    if (!good)
+        say("%s cannot be written: %s", path, strerror(errno));
+    return good;
+}
+
 static void as_pattern(const char *path, const char *end, struct text *pattern)
 {
     for (; *path != '\0'; path++)
@@ -580,7 +592,7 @@ int record(int count, char **words)
     int status = parse(count, words, &request);
     if (status == DONE && !request.has_pid)
         status = record_program(&request, count, words);
-    else if (status == DONE && request.output != NULL && !can_be_made(request.output))
+    else if (status == DONE && request.output != NULL && !can_be_copied_to(request.output))
         status = FAILED;
     else if (status == DONE)
         status = attach((pid_t)request.pid, request.seconds, request.output);
