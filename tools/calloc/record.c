@@ -507,6 +507,31 @@ static void say_why_none(const struct request *request, const char *name, const 
     program_free(&program);
 }
 
+/* Where the program starts others that do its work, as gcc does, theirs is what one wants to see. */
+static void tell_others(const struct life *life, const char *path, const char *end,
+                        const char *mine)
+{
+    struct text largest = {.length = 0};
+    unsigned others = written_others(&life->written, path, end, mine, &largest);
+    if (others > 0)
+        say("%u other process%s wrote %s.PID%s", others, others == 1 ? "" : "es", path, end);
+    FILE *file = largest.length > 0 ? fopen(text_get(&largest), "rbe") : NULL;
+    char *why = NULL;
+    struct cal__profile *profile =
+        file ? cal__profile_read(file, &(struct cal__profile_options){.limit = 0}, &why) : NULL;
+    if (profile != NULL) {
+        const char *program = cal__profile_string(profile, profile->process.program);
+        struct piece base = piece_base((struct piece){program, strlen(program)});
+        say("most is known of %.*s: calloc report %s", (int)base.length, base.bytes,
+            text_get(&largest));
+    }
+    free(why);
+    cal__profile_free(profile);
+    if (file != NULL)
+        fclose(file);
+    text_free(&largest);
+}
+
 /* Whether there is something to show for it. */
 static bool finish(const struct request *request, const char *name, const char *path,
                    const struct life *life)
@@ -531,12 +556,8 @@ static bool finish(const struct request *request, const char *name, const char *
         say("calloc report %s shows it", text_get(&profile));
         if (trace)
             say("calloc replay %s makes the same calls", text_get(&events));
-        unsigned others = written_count(&life->written, path, plain ? "" : profile_end);
-        if (!plain)
-            others -= others > 0;
-        if (others > 0)
-            say("%u other process%s wrote %s.PID%s", others, others == 1 ? "" : "es", path,
-                plain ? "" : profile_end);
+        tell_others(life, path, plain ? "" : profile_end,
+                    text_get(plain && trace ? &events : &profile));
     }
     text_free(&profile);
     text_free(&events);

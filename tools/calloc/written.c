@@ -1,6 +1,5 @@
 #include "written.h"
 
-#include <common/text.h>
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,20 +79,40 @@ bool written_has(const struct written *written, const char *path)
 struct counting {
     const struct written *written;
     const char *end;
+    struct stat mine;
     unsigned count;
+    off_t most;
+    char *largest; /* its name */
 };
 
 static void count(const char *name, const char *rest, const struct stat *facts, void *data)
 {
     struct counting *counting = data;
     size_t digits = strspn(rest, "0123456789");
-    counting->count += digits > 0 && strcmp(rest + digits, counting->end) == 0 &&
-                       is_new(counting->written, name, facts);
+    if (digits == 0 || strcmp(rest + digits, counting->end) != 0 ||
+        !is_new(counting->written, name, facts) ||
+        (facts->st_ino == counting->mine.st_ino && facts->st_dev == counting->mine.st_dev))
+        return;
+    counting->count++;
+    if (facts->st_size <= counting->most)
+        return;
+    counting->most = facts->st_size;
+    free(counting->largest);
+    counting->largest = duplicate(name);
 }
 
-unsigned written_count(const struct written *written, const char *path, const char *end)
+unsigned written_others(const struct written *written, const char *path, const char *end,
+                        const char *mine, struct text *largest)
 {
     struct counting counting = {.written = written, .end = end};
+    if (stat(mine, &counting.mine) == 0)
+        counting.most = counting.mine.st_size;
     each(path, count, &counting);
+    text_clear(largest);
+    if (counting.largest != NULL)
+        text_format(largest, "%.*s%s",
+                    (int)(strlen(path) - piece_base((struct piece){path, strlen(path)}).length),
+                    path, counting.largest);
+    free(counting.largest);
     return counting.count;
 }

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include <common/text.h>
+
 struct written_file;
 
 struct written {
@@ -20,7 +22,9 @@ void written_free(struct written *written);
 /* Whether the run has written this file, which is one of those. */
 bool written_has(const struct written *written, const char *path);
 
-/* How many files PATH.<digits>END it has written. */
-unsigned written_count(const struct written *written, const char *path, const char *end);
+/* How many files PATH.<digits>END it has written, without MINE; LARGEST is the one that has most bytes, if any has more
+ * than MINE, and else "". */
+unsigned written_others(const struct written *written, const char *path, const char *end,
+                        const char *mine, struct text *largest);
 
 #endif

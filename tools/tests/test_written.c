@@ -31,6 +31,21 @@ static bool has(const struct written *written, const char *name)
     return written_has(written, whole);
 }
 
+static char largest[160];
+
+/* And the largest, without its folder. */
+static unsigned others(const struct written *written, const char *end, const char *mine)
+{
+    char whole[160];
+    struct text text = {.length = 0};
+    snprintf(whole, sizeof whole, "%s/%s", folder, mine);
+    unsigned count = written_others(written, path, end, whole, &text);
+    const char *slash = strrchr(text_get(&text), '/');
+    snprintf(largest, sizeof largest, "%s", slash == NULL ? "" : slash + 1);
+    text_free(&text);
+    return count;
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -61,7 +76,7 @@ static void told_apart(void **state)
     write_file("p.2", "old");
     write_file("p.1.trace", "old");
     written_begin(&written, path);
-    assert_int_equal(written_count(&written, path, ""), 0);
+    assert_int_equal(others(&written, "", "p"), 0);
     /* In the same moment, and as long. */
     write_file("p.2", "new");
     write_file("p.3", "new");
@@ -72,10 +87,17 @@ static void told_apart(void **state)
     assert_true(has(&written, "p.2"));
     assert_true(has(&written, "p.3"));
     assert_false(has(&written, "p.4"));
-    assert_int_equal(written_count(&written, path, ""), 2);
-    assert_int_equal(written_count(&written, path, ".trace"), 0);
+    assert_int_equal(others(&written, "", "p"), 2);
+    assert_string_equal(largest, "");
+    assert_int_equal(others(&written, "", "p.2"), 1);
+    assert_int_equal(others(&written, "", "none"), 2);
+    assert_int_equal(others(&written, ".trace", "p"), 0);
     write_file("p.1.trace", "longer");
-    assert_int_equal(written_count(&written, path, ".trace"), 1);
+    assert_int_equal(others(&written, ".trace", "p"), 1);
+    assert_string_equal(largest, "p.1.trace");
+    write_file("p.3", "longer");
+    assert_int_equal(others(&written, "", "p"), 2);
+    assert_string_equal(largest, "p.3");
     written_free(&written);
 }
 
@@ -84,7 +106,11 @@ static void nothing_there(void **state)
     (void)state;
     struct written written;
     written_begin(&written, "/nowhere/at/all/p");
-    assert_int_equal(written_count(&written, "/nowhere/at/all/p", ""), 0);
+    struct text text = {.length = 0};
+    assert_int_equal(written_others(&written, "/nowhere/at/all/p", "", "/nowhere/at/all/p", &text),
+                     0);
+    assert_string_equal(text_get(&text), "");
+    text_free(&text);
     assert_false(written_has(&written, "/nowhere/at/all/p.1"));
     written_free(&written);
 }
