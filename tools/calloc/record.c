@@ -280,7 +280,7 @@ static bool take_suppressions(struct request *request)
 {
     if (request->suppressions == NULL)
         return true;
-    struct stat facts;
+    struct stat facts = {.st_mode = 0};
     char *path = realpath(request->suppressions, NULL);
     bool good = false;
     if (path == NULL || stat(path, &facts) != 0 || access(path, R_OK) != 0)
@@ -309,7 +309,7 @@ static bool can_be_made(const char *path)
 /* Of a process that runs the profile is copied, into what is there, too: a device, for example. */
 static bool can_be_copied_to(const char *path)
 {
-    struct stat facts;
+    struct stat facts = {.st_mode = 0};
     if (stat(path, &facts) != 0 || S_ISDIR(facts.st_mode))
         return can_be_made(path);
     bool good = access(path, W_OK) == 0;

@@ -21,7 +21,7 @@ static void each(const char *path,
     text_bytes(&folder, path, strlen(path) - base.length);
     DIR *open = opendir(folder.length == 0 ? "." : text_get(&folder));
     const struct dirent *entry;
-    struct stat facts;
+    struct stat facts = {.st_mode = 0};
     while (open != NULL && (entry = readdir(open)) != NULL)
         if (strncmp(entry->d_name, base.bytes, base.length) == 0 &&
             entry->d_name[base.length] == '.' &&
@@ -71,7 +71,7 @@ static bool is_new(const struct written *written, const char *name, const struct
 
 bool written_has(const struct written *written, const char *path)
 {
-    struct stat facts;
+    struct stat facts = {.st_mode = 0};
     return stat(path, &facts) == 0 &&
            is_new(written, piece_base((struct piece){path, strlen(path)}).bytes, &facts);
 }

@@ -74,7 +74,7 @@ int file_link(const char *path, char *buffer, size_t size)
 
 int file_can_be_made(const char *path)
 {
-    struct stat facts;
+    struct stat facts = {.st_mode = 0};
     struct text folder = {.length = 0};
     const char *slash = strrchr(path, '/');
     if (stat(path, &facts) == 0 && S_ISDIR(facts.st_mode))
