@@ -8,6 +8,7 @@
 #include "hooked.h"
 #include "hooks.h"
 #include "large.h"
+#include "observed.h"
 #include "place.h"
 #include "slots.h"
 #include "span.h"
@@ -233,15 +234,16 @@ static void *nothing(size_t size)
     return NULL;
 }
 
-static bool has_slots(const struct cal__heap *heap)
+/* While somebody has a say, all of the thread's lists are empty. */
+static bool is_direct(const struct cal__heap *heap)
 {
-    return CAL_UNLIKELY((heap->direct & CAL_DIRECT_SLOTS) != 0);
+    return CAL_UNLIKELY((heap->direct & CAL_DIRECT) != 0);
 }
 
 CAL_NOINLINE void *cal__block_allocate(size_t size, size_t alignment, unsigned how)
 {
     void *block = NULL;
-    if (has_slots(cal__thread_heap) && alignment <= CAL_ALIGNMENT && (how & CAL_HOW_NOTHING) == 0)
+    if (is_direct(cal__thread_heap) && alignment <= CAL_ALIGNMENT && (how & CAL_HOW_NOTHING) == 0)
         block = cal__hooked_allocate_lean(size, nothing, how);
     return block != NULL ? block : allocate_fully(size, alignment, how);
 }
@@ -270,7 +272,7 @@ static CAL_NOINLINE void *borrow_or(size_t size, cal__allocate *slow)
 
 CAL_NOINLINE void *cal__block_allocate_or(size_t size, cal__allocate *slow, unsigned how)
 {
-    if (has_slots(cal__thread_heap))
+    if (is_direct(cal__thread_heap))
         return cal__hooked_allocate_lean(size, slow, how);
     void *block = size - 1 < CAL_SLAB_MAX ? quick(size) : NULL;
     return CAL_LIKELY(block != NULL) ? block : borrow_or(size, slow);
@@ -289,7 +291,7 @@ CAL_NOINLINE void *cal__block_zeroed_or(size_t size, cal__allocate *slow, unsign
     void *block = size - 1 < CAL_SLAB_MAX ? quick(size) : NULL;
     if (CAL_LIKELY(block != NULL))
         return memset(block, 0, size);
-    return has_slots(cal__thread_heap) ? cal__hooked_allocate_lean(size, slow, how | CAL_HOW_ZERO)
+    return is_direct(cal__thread_heap) ? cal__hooked_allocate_lean(size, slow, how | CAL_HOW_ZERO)
                                        : slow(size);
 }
 
@@ -326,7 +328,7 @@ static CAL_NOINLINE void free_slow(void *block)
     if (block == NULL)
         return;
     if (is_hooked()) {
-        cal__hooked_free(block, &plain_free);
+        cal__observed_free(block, &plain_free);
         return;
     }
     struct cal__page *page = page_of(block, "invalid free");
@@ -343,10 +345,10 @@ CAL_NOINLINE void cal__block_free(void *block)
         free_slow(block);
 }
 
-static CAL_COLD void free_hooked(void *block, unsigned how, size_t size, size_t alignment)
+static CAL_NOINLINE void free_hooked(void *block, unsigned how, size_t size, size_t alignment)
 {
     const struct cal_call call = cal__call_of(size, alignment, how);
-    cal__hooked_free(block, &call);
+    cal__observed_free(block, &call);
 }
 
 CAL_NOINLINE void cal__block_free_as(void *block, unsigned how, size_t size, size_t alignment)

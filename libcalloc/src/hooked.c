@@ -8,6 +8,7 @@
 #include "hooks.h"
 #include "large.h"
 #include "message.h"
+#include "observed.h"
 #include "owner.h"
 #include "slots.h"
 
@@ -145,12 +146,14 @@ static CAL_NOINLINE void *allocate_replenished(size_t size, cal__allocate *slow,
 }
 
 /* A block of the page that the heap allocates from: about 50 instructions, and those of the role. All calls are
- * the last thing it does, so that it need not save a register. */
+ * the last thing it does, so that it need not save a register. A heap that has seen the mode in which requests are lean
+ * makes pages with slots only (hooks.c). */
 void *cal__hooked_allocate_lean(size_t size, cal__allocate *slow, unsigned how)
 {
     struct cal__heap *heap = cal__thread_heap;
-    if (CAL_UNLIKELY(!cal__hooks_is_lean(size) ||
-                     heap->mode != atomic_load_explicit(&cal__heap_mode, memory_order_relaxed)))
+    if (CAL_UNLIKELY(!cal__hooks_is_lean(size)))
+        return cal__observed_allocate(size, slow, how);
+    if (CAL_UNLIKELY(heap->mode != atomic_load_explicit(&cal__heap_mode, memory_order_relaxed)))
         return slow(size);
     size_t size_class = cal__class_with_slots(cal__size_class(size + cal__slots_played.extra));
     struct cal__page *page = heap->bins[size_class].current;

@@ -17,8 +17,8 @@ CAL_INLINE bool cal__page_is_special(const struct cal__page *page)
            (page->kind != CAL_PAGE_SLAB && cal__page_slots(page) != NULL);
 }
 
-/* The short way for blocks of slabs where only the role slots has a say. The thread's heap has CAL_DIRECT_SLOTS;
- * what its slots at hand do not have comes from SLOW, a tail call. */
+/* The short way for blocks of slabs where only the role slots has a say, and that of observed.c. The thread's heap is
+ * in direct mode; what it does not have at hand comes from SLOW, a tail call. */
 void *cal__hooked_allocate_lean(size_t size, void *(*slow)(size_t size), unsigned how);
 /* The short way back. PAGE is what the map has for BLOCK: of CAL_PAGE_SLOTS, but the block may be anything. */
 void cal__hooked_free_lean(struct cal__page *page, void *block, const struct cal_call *call);

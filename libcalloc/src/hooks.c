@@ -21,6 +21,8 @@ static const struct cal_hooks *slots_owner;
 static _Atomic bool observed;
 
 struct cal__hooks_lean cal__hooks_lean;
+struct cal__hooks_alone cal__hooks_alone = {.allocated = cal__hooks_allocated,
+                                            .freeing = cal__hooks_freeing};
 
 /* The family, bound by the dynamic linker before the first allocation if it is loaded at all. */
 extern const struct cal_hooks cal_addon_secure __attribute__((weak));
@@ -162,14 +164,19 @@ bool cal__hooks_observed(void)
     return atomic_load_explicit(&observed, memory_order_relaxed);
 }
 
-static bool is_observed(void)
+/* How many there are; *LAST is one of them. */
+static unsigned observers(const struct cal_observer **last)
 {
+    unsigned count = 0;
     FOR_EACH_HOOKS(table)
     {
-        if (ROLE(table, observer) != NULL)
-            return true;
+        const struct cal_observer *observer = ROLE(table, observer);
+        if (observer != NULL) {
+            *last = observer;
+            count++;
+        }
     }
-    return false;
+    return count;
 }
 
 static void update_lean(void)
@@ -184,14 +191,36 @@ static void update_lean(void)
     atomic_store_explicit(&cal__hooks_lean.most, most, memory_order_release);
 }
 
+/* A function that was the only observer's may be called for a moment longer, as by who is about to. */
+static void update_observed(void)
+{
+    const struct cal_observer *only = NULL;
+    unsigned count = observers(&only);
+    atomic_store_explicit(&observed, count != 0, memory_order_relaxed);
+    if (count != 1)
+        only = NULL;
+    void (*allocated)(void *, size_t, size_t) = FUNCTION(only, allocated);
+    void (*freeing)(void *, size_t) = FUNCTION(only, freeing);
+    atomic_store_explicit(&cal__hooks_alone.allocated,
+                          allocated != NULL ? allocated : cal__hooks_allocated,
+                          memory_order_relaxed);
+    atomic_store_explicit(&cal__hooks_alone.freeing, freeing != NULL ? freeing : cal__hooks_freeing,
+                          memory_order_relaxed);
+    /* A heap that begins to make pages with slots does so when it has seen the mode, and this, change. */
+    bool alone = count != 0 && cal__slots_role() == NULL && !cal__owner_claims() &&
+                 cal__annotating == CAL_ANNOTATE_NONE;
+    atomic_store_explicit(&cal__hooks_alone.most, alone ? CAL_SLAB_MAX : 0, memory_order_release);
+}
+
 static void update_mode(const struct cal_hooks *hooks)
 {
     bool slots = ROLE(hooks, slots) != NULL;
-    atomic_store_explicit(&observed, is_observed(), memory_order_relaxed);
+    update_observed();
     bool direct = slots_owner != NULL || cal__owner_claims() || cal__hooks_observed() ||
                   cal__annotating != CAL_ANNOTATE_NONE;
-    update_lean();
     cal__thread_set_direct(direct, slots);
+    /* Only now: who finds requests lean is to find the mode changed too, and his heap to follow it. */
+    update_lean();
 }
 
 /* HOOKS has passed check(). Under the lock, so that of two threads only one starts it. */

@@ -31,6 +31,32 @@ CAL_INLINE bool cal__hooks_is_lean(size_t size)
            size > atomic_load_explicit(&cal__hooks_lean.claimed, memory_order_relaxed);
 }
 
+/* Requests for no more than `most` bytes, which may be 0, are the observers' business alone: they go a short way too
+ * (observed.c). The functions are those of the only observer, or tell all there are. */
+struct cal__hooks_alone {
+    _Atomic size_t most;
+    void (*_Atomic allocated)(void *block, size_t requested, size_t usable);
+    void (*_Atomic freeing)(void *block, size_t usable);
+};
+extern struct cal__hooks_alone cal__hooks_alone __attribute__((visibility("hidden")));
+
+/* SIZE may be 0, which is none of these. */
+CAL_INLINE bool cal__hooks_is_alone(size_t size)
+{
+    return size - 1 < atomic_load_explicit(&cal__hooks_alone.most, memory_order_acquire);
+}
+
+CAL_INLINE void cal__hooks_alone_allocated(void *block, size_t requested, size_t usable)
+{
+    atomic_load_explicit(&cal__hooks_alone.allocated, memory_order_relaxed)(block, requested,
+                                                                            usable);
+}
+
+CAL_INLINE void cal__hooks_alone_freeing(void *block, size_t usable)
+{
+    atomic_load_explicit(&cal__hooks_alone.freeing, memory_order_relaxed)(block, usable);
+}
+
 /* Registers the family's add-ons that were loaded with the process. */
 void cal__hooks_start(void);
 

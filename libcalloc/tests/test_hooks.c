@@ -37,6 +37,21 @@ static void saw_resized(void *block, size_t old_usable, size_t requested, size_t
     last_usable = usable;
 }
 
+static void sets_errno(void *block, size_t requested, size_t usable)
+{
+    (void)block;
+    (void)requested;
+    (void)usable;
+    errno = EXDEV;
+}
+
+static void sets_errno_too(void *block, size_t usable)
+{
+    (void)block;
+    (void)usable;
+    errno = EXDEV;
+}
+
 static const struct cal_observer counter = {.size = sizeof counter,
                                             .allocated = saw_allocated,
                                             .freeing = saw_freeing,
@@ -276,6 +291,37 @@ static void two_observers_both_see(void **state)
     assert_int_equal(cal_hooks_unregister(&second), 0);
     free(malloc(10));
     assert_seen(3, 3, 0);
+}
+
+/* Of every size that there is a short way for, when its block is at hand and when it is not. */
+static void errno_and_zeros_are_as_without_observers(void **state)
+{
+    static const struct cal_observer careless = {
+        .size = sizeof careless, .allocated = sets_errno, .freeing = sets_errno_too};
+    static const struct cal_hooks hooks = {.size = sizeof hooks,
+                                           .version = CAL_HOOKS_VERSION,
+                                           .name = "careless",
+                                           .component_version = "1",
+                                           .observer = &careless};
+    for (unsigned both = 0; both < 2; both++) {
+        assert_int_equal(cal_hooks_register(&hooks), 0);
+        for (size_t size = 1; size <= 140000; size += size / 3 + 1) {
+            size_t before[2] = {allocated, freed};
+            for (unsigned i = 0; i < 3; i++) {
+                unsigned char *block = calloc(1, size);
+                assert_true(block[0] == 0 && block[size / 2] == 0 && block[size - 1] == 0);
+                memset(block, 0xff, size);
+                errno = ERANGE;
+                free(block);
+                assert_int_equal(errno, ERANGE);
+            }
+            assert_seen(before[0] + 3 * both, before[1] + 3 * both, 0);
+        }
+        assert_int_equal(cal_hooks_unregister(&hooks), 0);
+        if (both == 0)
+            start_counting(state);
+    }
+    stop_counting(state);
 }
 
 /* Tables of another age. */
@@ -584,6 +630,7 @@ int main(void)
         cmocka_unit_test(after_unregistering_nothing_is_seen),
         counted(new_threads_are_seen),
         counted(two_observers_both_see),
+        cmocka_unit_test(errno_and_zeros_are_as_without_observers),
         cmocka_unit_test(shorter_tables_play_the_roles_they_have),
         cmocka_unit_test(longer_tables_are_accepted),
         cmocka_unit_test(malformed_tables_are_refused),
