@@ -96,7 +96,7 @@ CAL_COLD struct cal__thread *cal__thread_begin(void)
     thread->sampled = false;
     thread->last = NULL;
     thread->last_cell = NULL;
-    thread->walk.kept_count = 0;
+    cal__walk_forget(&thread->walk);
     atomic_store_explicit(&thread->runs, true, memory_order_release);
     cal__thread_self_ = thread;
     return thread;

@@ -40,11 +40,28 @@ struct cal__walk_entry {
     const uintptr_t *bp_at; /* where the caller's frame pointer is; NULL: where this one's is */
     uint32_t frame;
     uint32_t node;
+    uint32_t words; /* number of the last one of it and all outer frames, if it is kept */
     bool needs;
     bool uses;    /* its CFA is relative to the frame pointer */
     bool forgets; /* the caller's frame pointer has nothing to do with this one */
     bool last;    /* there is no caller, as long as the return address stays 0 or the row says so */
 };
+
+/* A word of the stack and what was there. */
+struct cal__walk_word {
+    const uintptr_t *at;
+    uintptr_t value;
+};
+
+/* At the most: the return address and the frame pointer. And one for all. */
+enum { WORDS_OF_FRAME = 2 };
+
+static size_t words_bytes(uint32_t capacity)
+{
+    return (1 + (size_t)capacity * WORDS_OF_FRAME) * sizeof(struct cal__walk_word);
+}
+
+_Static_assert(sizeof(struct cal__walk_entry) == 56, "as docs/decisions/stack-walks.md says");
 
 #if defined(__aarch64__)
 /* Return addresses may be signed. */
@@ -228,25 +245,43 @@ CAL_READS_STACK CAL_INLINE enum outcome step(struct state *state, struct cal__ro
     return entry->last ? LAST : GOES_ON;
 }
 
+/* An array of twice the size, or the first one, with what was in it; NULL: no memory. */
+static void *larger(const void *array, size_t old_bytes, size_t bytes)
+{
+    void *fresh = cal__memory_map(bytes);
+    if (fresh != NULL && old_bytes != 0)
+        memcpy(fresh, array, old_bytes);
+    return fresh;
+}
+
+/* A word that differs from what it was at any time. */
+static const uintptr_t differs_always[1];
+#define DIFFERS ((struct cal__walk_word){differs_always, 1})
+
 static CAL_COLD bool grow(struct cal__walk *walk)
 {
-    uint32_t capacity = walk->capacity == 0 ? 128 : walk->capacity * 2;
-    size_t old_bytes = walk->capacity * sizeof *walk->kept, bytes = capacity * sizeof *walk->kept;
-    struct cal__walk_entry *kept = cal__memory_map(bytes), *fresh = cal__memory_map(bytes);
-    if (kept == NULL || fresh == NULL) {
+    uint32_t old = walk->capacity, capacity = old == 0 ? 128 : old * 2;
+    size_t old_bytes = old * sizeof *walk->kept, bytes = capacity * sizeof *walk->kept;
+    struct cal__walk_entry *kept = larger(walk->kept, old_bytes, bytes);
+    struct cal__walk_entry *fresh = larger(walk->fresh, old_bytes, bytes);
+    struct cal__walk_word *words =
+        larger(walk->words, old == 0 ? 0 : words_bytes(old), words_bytes(capacity));
+    if (kept == NULL || fresh == NULL || words == NULL) {
         cal__memory_unmap(kept, bytes);
         cal__memory_unmap(fresh, bytes);
+        cal__memory_unmap(words, words_bytes(capacity));
         return false;
-    }
-    if (walk->capacity != 0) {
-        memcpy(kept, walk->kept, old_bytes);
-        memcpy(fresh, walk->fresh, old_bytes);
     }
     cal__memory_unmap(walk->kept, old_bytes);
     cal__memory_unmap(walk->fresh, old_bytes);
+    if (old != 0)
+        cal__memory_unmap(walk->words, words_bytes(old));
+    words[0] = DIFFERS;
     walk->kept = kept;
     walk->fresh = fresh;
+    walk->words = words;
     walk->capacity = capacity;
+    walk->innermost = walk->kept_count == 0 ? NULL : &kept[walk->kept_count - 1];
     if (walk->found == NULL)
         walk->found = cal__memory_map(CAL_WALK_FOUND * sizeof *walk->found);
     return true;
@@ -257,26 +292,52 @@ void cal__walk_end(struct cal__walk *walk)
     size_t bytes = walk->capacity * sizeof *walk->kept;
     cal__memory_unmap(walk->kept, bytes);
     cal__memory_unmap(walk->fresh, bytes);
+    if (walk->capacity != 0)
+        cal__memory_unmap(walk->words, words_bytes(walk->capacity));
     cal__memory_unmap(walk->found, CAL_WALK_FOUND * sizeof *walk->found);
     *walk = (struct cal__walk){.limit = walk->limit};
 }
 
+/* Words 1 to the last are those of the kept frames, from the outermost on: frame by frame what makes its caller the next
+ * outer one, as long as none has changed. The last in order is to be looked at first. A frame whose caller is
+ * found by walking only has one that differs; so has word 0, behind which there is nothing. */
+
+/* Those of ENTRY behind number LAST; the last one's number. */
+CAL_READS_STACK CAL_INLINE uint32_t put_words(struct cal__walk_word *words, uint32_t last,
+                                              const struct cal__walk_entry *entry,
+                                              const struct cal__walk_entry *caller)
+{
+    if (!entry->last && (caller == NULL || entry->ra_at == NULL)) {
+        words[++last] = DIFFERS;
+        return last;
+    }
+    if (!entry->last && caller->needs && entry->bp_at != NULL)
+        words[++last] = (struct cal__walk_word){entry->bp_at, caller->bp};
+    if (entry->ra_at != NULL)
+        words[++last] = (struct cal__walk_word){entry->ra_at, *entry->ra_at};
+    return last;
+}
+
+/* From the inner end on, one by one, as a word of an outer frame may be read only where those of all inner ones are what
+ * they were. The number of the first that differs; 0: none does. */
+CAL_READS_STACK CAL_INLINE uint32_t compare_words(const struct cal__walk_word *words, uint32_t last)
+{
+    const struct cal__walk_word *word = &words[last];
+    while (*word->at == word->value)
+        word--;
+    return (uint32_t)(word - words);
+}
+
 /* KEPT[i] is in the state of a frame of this stack. How many frames of it are not those of this stack any
  * more: 0, all outer ones are; else the number of the frame is one less. */
-CAL_READS_STACK CAL_INLINE uint32_t verify(const struct cal__walk_entry *kept, uint32_t i)
+CAL_READS_STACK CAL_INLINE uint32_t verify(const struct cal__walk *walk, uint32_t i)
 {
-    for (;; i--) {
-        const struct cal__walk_entry *entry = &kept[i];
-        if (entry->last && (entry->ra_at == NULL || *entry->ra_at == 0))
-            return 0;
-        if (i == 0 || entry->ra_at == NULL)
-            return i + 1;
-        const struct cal__walk_entry *caller = entry - 1;
-        if (PLACE(*entry->ra_at) != caller->place)
-            return i + 1;
-        if (caller->needs && entry->bp_at != NULL && *entry->bp_at != caller->bp)
-            return i + 1;
-    }
+    uint32_t differs = compare_words(walk->words, walk->kept[i].words);
+    if (CAL_LIKELY(differs == 0))
+        return 0;
+    while (i != 0 && walk->kept[i - 1].words >= differs)
+        i--;
+    return i + 1;
 }
 
 /* A walk under way. */
@@ -329,7 +390,7 @@ CAL_READS_STACK static uint32_t assemble(struct progress *progress, uint32_t kep
     struct cal__walk *walk = progress->walk;
     while (kept + progress->fresh > walk->capacity) {
         if (!grow(walk)) {
-            walk->kept_count = 0;
+            cal__walk_forget(walk);
             return CAL_NODE_UNKNOWN;
         }
     }
@@ -342,8 +403,12 @@ CAL_READS_STACK static uint32_t assemble(struct progress *progress, uint32_t kep
         if (entry->frame != 0 && entry->frame != CAL_FILE_NONE)
             node = find_node(walk, node, entry->frame);
         entry->node = node;
+        const struct cal__walk_entry *caller = kept == 1 ? NULL : entry - 1;
+        uint32_t words = caller == NULL ? 0 : caller->words;
+        entry->words = put_words(walk->words, words, entry, caller);
     }
     walk->kept_count = kept;
+    walk->innermost = kept == 0 ? NULL : &walk->kept[kept - 1];
     return node;
 }
 
@@ -360,7 +425,7 @@ CAL_READS_STACK CAL_INLINE bool meet(struct progress *progress)
     if (entry->sp != state->sp || entry->place != state->place ||
         (entry->needs && entry->bp != state->bp))
         return false;
-    uint32_t differs = verify(walk->kept, progress->at - 1);
+    uint32_t differs = verify(walk, progress->at - 1);
     if (differs == 0)
         return true;
     /* From the frame that is the last one that is the same, on foot again. */
@@ -385,7 +450,7 @@ CAL_READS_STACK static CAL_NOINLINE uint32_t walk_on(struct progress *progress)
         if (progress->fresh >= walk->limit)
             return assemble(progress, 0, CAL_NODE_UNKNOWN);
         if (CAL_UNLIKELY(progress->failed || (progress->fresh == walk->capacity && !grow(walk)))) {
-            walk->kept_count = 0;
+            cal__walk_forget(walk);
             return CAL_NODE_UNKNOWN;
         }
         struct cal__row row = cal__rows_find(progress->state.place);
@@ -398,14 +463,14 @@ CAL_READS_STACK static CAL_NOINLINE uint32_t walk_on(struct progress *progress)
 
 static _Atomic bool ready;
 
-CAL_READS_STACK CAL_NOINLINE uint32_t cal__walk_stack(struct cal__walk *walk)
+/* The stack is not the one before. */
+CAL_READS_STACK static CAL_NOINLINE uint32_t walk_from(struct cal__walk *walk, struct state here)
 {
-    struct progress progress = {.walk = walk};
-    HERE(progress.state);
+    struct progress progress = {.walk = walk, .state = here};
     uint32_t epoch = atomic_load_explicit(&cal__rows_epoch, memory_order_acquire);
     if (CAL_UNLIKELY(walk->epoch != epoch)) {
         walk->epoch = epoch;
-        walk->kept_count = 0;
+        cal__walk_forget(walk);
     }
     if (CAL_UNLIKELY(walk->stack_end == 0)) {
         if (!atomic_load_explicit(&ready, memory_order_acquire))
@@ -414,6 +479,21 @@ CAL_READS_STACK CAL_NOINLINE uint32_t cal__walk_stack(struct cal__walk *walk)
     }
     progress.at = walk->kept_count;
     return walk_on(&progress);
+}
+
+/* About 15 instructions, and five for each frame, where the stack is the one before. */
+CAL_READS_STACK CAL_NOINLINE uint32_t cal__walk_stack(struct cal__walk *walk)
+{
+    struct state here;
+    HERE(here);
+    const struct cal__walk_entry *innermost = walk->innermost;
+    if (CAL_LIKELY(innermost != NULL && innermost->sp == here.sp &&
+                   innermost->place == here.place &&
+                   (!innermost->needs || innermost->bp == here.bp) &&
+                   walk->epoch == atomic_load_explicit(&cal__rows_epoch, memory_order_acquire) &&
+                   compare_words(walk->words, innermost->words) == 0))
+        return innermost->node;
+    return walk_from(walk, here);
 }
 
 CAL_READS_STACK CAL_NOINLINE size_t cal__walk_plain(uintptr_t *addresses, size_t count)

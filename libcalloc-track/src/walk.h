@@ -5,6 +5,7 @@
 #include "base.h"
 
 struct cal__walk_entry;
+struct cal__walk_word;
 
 /* Nodes that were found, by hash: looking them up in the table of all is a miss of the cache or two each. */
 enum { CAL_WALK_FOUND = 4096 };
@@ -18,7 +19,9 @@ struct cal__walk_found {
 struct cal__walk {
     struct cal__walk_entry *kept;  /* the outermost first */
     struct cal__walk_entry *fresh; /* of a walk under way, the innermost first */
+    struct cal__walk_word *words;  /* what makes the kept frames those they are, in their order */
     struct cal__walk_found *found; /* NULL: no memory */
+    const struct cal__walk_entry *innermost; /* of the kept ones; NULL: there are none */
     uint32_t kept_count;
     uint32_t capacity; /* of each */
     uint32_t limit;    /* frames that are walked at most; the outer ones are left out then */
@@ -35,6 +38,13 @@ void cal__walk_start(void);
 /* The node of the caller's stack, which begins at the first frame outside of the allocator; CAL_NODE_UNKNOWN
  * where there is nothing. Takes no lock but to add nodes and rows that are new. */
 uint32_t cal__walk_stack(struct cal__walk *walk);
+
+/* The last stack is none of the next one's. */
+CAL_INLINE void cal__walk_forget(struct cal__walk *walk)
+{
+    walk->kept_count = 0;
+    walk->innermost = NULL;
+}
 
 void cal__walk_end(struct cal__walk *walk);
 
