@@ -24,8 +24,8 @@ enum {
 
 /* The second word: LIVE, COUNTED, WATCHED, the address's place in the granule in 16 bytes, the size. */
 #define LIVE        (UINT64_C(1) << 63)
-#define COUNTED     (UINT64_C(1) << 62)
-#define WATCHED     (UINT64_C(1) << 61)
+#define COUNTED     CAL_ENTRY_COUNTED
+#define WATCHED     CAL_ENTRY_WATCHED
 #define PLACE_SHIFT 47
 #define PLACE_MASK  (UINT64_C(0xfff) << PLACE_SHIFT)
 #define IDENTITY    (LIVE | PLACE_MASK)
@@ -80,22 +80,22 @@ CAL_INLINE struct entry *find(uintptr_t address)
     return NULL;
 }
 
+CAL_INLINE struct cal__entry copy_entry(const struct entry *entry)
+{
+    return (struct cal__entry){
+        .origin = atomic_load_explicit(&entry->first, memory_order_relaxed),
+        .facts = atomic_load_explicit(&entry->second, memory_order_relaxed),
+    };
+}
+
 static struct cal__block read_entry(const struct entry *entry)
 {
-    uint64_t first = atomic_load_explicit(&entry->first, memory_order_relaxed);
-    uint64_t second = atomic_load_explicit(&entry->second, memory_order_relaxed);
-    return (struct cal__block){
-        .size = second & CAL_BLOCK_SIZE_MAX,
-        .time = first & CAL_BLOCK_TIME_MASK,
-        .site = (uint32_t)(first >> CAL_BLOCK_TIME_BITS),
-        .counted = (second & COUNTED) != 0,
-        .watched = (second & WATCHED) != 0,
-    };
+    return cal__entry_block(copy_entry(entry));
 }
 
 CAL_INLINE void write_entry(struct entry *entry, uintptr_t address, const struct cal__block *block)
 {
-    uint64_t first = block->time | (uint64_t)block->site << CAL_BLOCK_TIME_BITS;
+    uint64_t first = cal__entry_origin(block->site, block->time);
     uint64_t second = identity_of(address) | (block->counted ? COUNTED : 0) |
                       (block->watched ? WATCHED : 0) |
                       (block->size < CAL_BLOCK_SIZE_MAX ? block->size : CAL_BLOCK_SIZE_MAX);
@@ -176,14 +176,30 @@ enum cal__put cal__blocks_put(const void *address, size_t usable, const struct c
     return CAL_PUT_NEW;
 }
 
-bool cal__blocks_take(const void *address, struct cal__block *block)
+/* The newest table has a place for the block that is free, and the older ones do not have the block. */
+bool cal__blocks_add(const void *address, size_t usable, uint64_t origin, uint64_t size)
+{
+    uintptr_t at = (uintptr_t)address;
+    struct table *table = tables_of(at);
+    if (CAL_UNLIKELY(table == NULL || usable >> table->shift == 0 || size > CAL_BLOCK_SIZE_MAX))
+        return false;
+    struct entry *entry = entry_in(table, at);
+    if (CAL_UNLIKELY(atomic_load_explicit(&entry->second, memory_order_relaxed) != 0 ||
+                     (table->older != NULL && find(at) != NULL)))
+        return false;
+    atomic_store_explicit(&entry->first, origin, memory_order_relaxed);
+    atomic_store_explicit(&entry->second, identity_of(at) | COUNTED | size, memory_order_release);
+    return true;
+}
+
+struct cal__entry cal__blocks_take(const void *address)
 {
     struct entry *entry = find((uintptr_t)address);
-    if (entry == NULL)
-        return false;
-    *block = read_entry(entry);
+    if (CAL_UNLIKELY(entry == NULL))
+        return (struct cal__entry){.facts = 0};
+    struct cal__entry taken = copy_entry(entry);
     atomic_store_explicit(&entry->second, 0, memory_order_relaxed);
-    return true;
+    return taken;
 }
 
 bool cal__blocks_get(const void *address, struct cal__block *block)

@@ -17,6 +17,31 @@ struct cal__block {
     bool watched; /* the caller wants to know of its end */
 };
 
+/* A block as it is kept, in two words, for who has one at each allocation and free. */
+struct cal__entry {
+    uint64_t origin; /* site and time */
+    uint64_t facts;  /* 0: there is none */
+};
+
+#define CAL_ENTRY_COUNTED (UINT64_C(1) << 62)
+#define CAL_ENTRY_WATCHED (UINT64_C(1) << 61)
+
+CAL_INLINE uint64_t cal__entry_origin(uint32_t site, uint64_t time)
+{
+    return (time & CAL_BLOCK_TIME_MASK) | (uint64_t)site << CAL_BLOCK_TIME_BITS;
+}
+
+CAL_INLINE struct cal__block cal__entry_block(struct cal__entry entry)
+{
+    return (struct cal__block){
+        .size = entry.facts & CAL_BLOCK_SIZE_MAX,
+        .time = entry.origin & CAL_BLOCK_TIME_MASK,
+        .site = (uint32_t)(entry.origin >> CAL_BLOCK_TIME_BITS),
+        .counted = (entry.facts & CAL_ENTRY_COUNTED) != 0,
+        .watched = (entry.facts & CAL_ENTRY_WATCHED) != 0,
+    };
+}
+
 enum cal__put { CAL_PUT_NEW, CAL_PUT_OVER, CAL_PUT_FAILED };
 
 /* From the allocation of a block until it is freed no two threads call these for it at the same time. All are
@@ -24,8 +49,13 @@ enum cal__put { CAL_PUT_NEW, CAL_PUT_OVER, CAL_PUT_FAILED };
 enum cal__put cal__blocks_put(const void *address, size_t usable, const struct cal__block *block,
                               struct cal__block *old);
 
+/* The same for a block that is counted and not watched, where nothing has its place, and there is one. False: that is not so,
+ * and nothing has happened. */
+bool cal__blocks_add(const void *address, size_t usable, uint64_t origin, uint64_t size);
+
+struct cal__entry cal__blocks_take(const void *address);
+
 /* False: it is not there. */
-bool cal__blocks_take(const void *address, struct cal__block *block);
 bool cal__blocks_get(const void *address, struct cal__block *block);
 /* Sets a new size of a block that is there. */
 bool cal__blocks_resize(const void *address, size_t size);

@@ -17,12 +17,29 @@ struct cal__record_peak cal__record_peak;
 static struct cal__record_settings settings;
 static bool started;
 
-/* Where each bucket of lifetimes ends, in units of a block's time. */
-static uint64_t lifetime_ends[CAL_LIFETIMES - 1];
+/* Where each bucket of lifetimes ends, in units of a block's time, and the first one that numbers of so many bits may
+ * belong to. */
+static uint64_t lifetime_ends[CAL_LIFETIMES];
+static uint8_t lifetime_first[CAL_BLOCK_TIME_BITS + 1];
 
 uint64_t cal__record_sample_bytes(void)
 {
     return settings.sample_bytes;
+}
+
+static void set_lifetimes(void)
+{
+    double units_per_us = (double)cal__clock_ticks_per_second() / 1e6 / (1 << CAL_TIME_SHIFT),
+           end = 4;
+    for (size_t i = 0; i < CAL_LIFETIMES - 1; i++, end *= 4)
+        lifetime_ends[i] = (uint64_t)(end * units_per_us);
+    lifetime_ends[CAL_LIFETIMES - 1] = UINT64_MAX;
+    uint8_t bucket = 0;
+    for (unsigned bits = 1; bits <= CAL_BLOCK_TIME_BITS; bits++) {
+        while (UINT64_C(1) << (bits - 1) >= lifetime_ends[bucket])
+            bucket++;
+        lifetime_first[bits] = bucket;
+    }
 }
 
 bool cal__record_start(const struct cal__record_settings *given)
@@ -33,24 +50,26 @@ bool cal__record_start(const struct cal__record_settings *given)
     if (!cal__nodes_start())
         return false;
     cal__clock_start();
-    double units_per_us = (double)cal__clock_ticks_per_second() / 1e6 / (1 << CAL_TIME_SHIFT),
-           end = 4;
-    for (size_t i = 0; i < CAL_LIFETIMES - 1; i++, end *= 4)
-        lifetime_ends[i] = (uint64_t)(end * units_per_us);
+    set_lifetimes();
     started = true;
     return true;
 }
 
 /* The process's sum and mark. */
 
-/* With more than one thread, bytes that each may have in hand: a thousandth of the mark, for all of them. */
-static _Atomic int64_t allowance;
+/* With more than one thread, bytes that each may have in hand: a thousandth of the mark, for all of them, or a little more
+ * of a small one. Without that each block of a small process would be a change of what all threads share. */
+enum { ALLOWANCE_LEAST = 4 << 10, ALLOWANCE_MOST = 1 << 20 };
+
+static _Atomic int64_t allowance = ALLOWANCE_LEAST;
 
 static void set_allowance(int64_t peak)
 {
     int64_t threads = (int64_t)cal__lives_count();
     int64_t bytes = (peak >> 10) / (threads < 64 ? threads + 1 : 64);
-    atomic_store_explicit(&allowance, bytes > 1 << 20 ? 1 << 20 : bytes, memory_order_relaxed);
+    bytes = bytes < ALLOWANCE_LEAST ? ALLOWANCE_LEAST : bytes;
+    atomic_store_explicit(&allowance, bytes > ALLOWANCE_MOST ? ALLOWANCE_MOST : bytes,
+                          memory_order_relaxed);
 }
 
 static void set_mark(int64_t live)
@@ -66,12 +85,18 @@ static void set_mark(int64_t live)
     }
 }
 
+static CAL_NOINLINE void add_shared(struct cal__thread *thread)
+{
+    int64_t pending = thread->pending;
+    thread->pending = 0;
+    set_mark(atomic_fetch_add_explicit(&cal__record_peak.live, pending, memory_order_relaxed) +
+             pending);
+}
+
 CAL_INLINE void add_live(struct cal__thread *thread, int64_t bytes)
 {
-    if (CAL_LIKELY(__libc_single_threaded)) {
-        int64_t live = atomic_load_explicit(&cal__record_peak.live, memory_order_relaxed) + bytes +
-                       thread->pending;
-        thread->pending = 0;
+    if (CAL_LIKELY(__libc_single_threaded && thread->pending == 0)) {
+        int64_t live = atomic_load_explicit(&cal__record_peak.live, memory_order_relaxed) + bytes;
         atomic_store_explicit(&cal__record_peak.live, live, memory_order_relaxed);
         if (live > atomic_load_explicit(&cal__record_peak.bytes, memory_order_relaxed)) {
             atomic_store_explicit(&cal__record_peak.bytes, live, memory_order_relaxed);
@@ -83,14 +108,10 @@ CAL_INLINE void add_live(struct cal__thread *thread, int64_t bytes)
         return;
     }
     thread->pending += bytes;
-    int64_t most = atomic_load_explicit(&allowance, memory_order_relaxed);
-    if (thread->pending <= most && thread->pending >= -most)
-        return;
-    int64_t live =
-        atomic_fetch_add_explicit(&cal__record_peak.live, thread->pending, memory_order_relaxed) +
-        thread->pending;
-    thread->pending = 0;
-    set_mark(live);
+    int64_t most =
+        __libc_single_threaded ? 0 : atomic_load_explicit(&allowance, memory_order_relaxed);
+    if (CAL_UNLIKELY(thread->pending > most || thread->pending < -most))
+        add_shared(thread);
 }
 
 /* Counters. */
@@ -107,8 +128,9 @@ CAL_INLINE void count_allocation(struct cal__thread *thread, struct cal__cell *c
     cal__count_add(&cell->allocations, weight);
     cal__count_add(&cell->allocated_bytes, size * weight);
     cal__count_add(&cell->slack, slack * weight);
-    cal__count_add(&thread->life->allocations, weight);
-    cal__count_add(&thread->life->allocated_bytes, size * weight);
+    struct cal__life *life = thread->life;
+    cal__count_add(&life->allocations, weight);
+    cal__count_add(&life->allocated_bytes, size * weight);
     if (CAL_UNLIKELY(atomic_load_explicit(&cell->thread, memory_order_relaxed) != thread->number))
         atomic_store_explicit(&cell->thread, CAL_FILE_NONE, memory_order_relaxed);
     if (CAL_UNLIKELY(atomic_load_explicit(&cell->numa_node, memory_order_relaxed) !=
@@ -120,8 +142,11 @@ CAL_INLINE void count_allocation(struct cal__thread *thread, struct cal__cell *c
 CAL_INLINE void count_lifetime(struct cal__cell *cell, uint64_t units, uint64_t weight)
 {
     size_t bucket = 0;
-    while (bucket < CAL_LIFETIMES - 1 && units >= lifetime_ends[bucket])
-        bucket++;
+    if (units >= lifetime_ends[0]) {
+        bucket = lifetime_first[64 - __builtin_clzll(units)];
+        while (units >= lifetime_ends[bucket])
+            bucket++;
+    }
     cal__count_add(&cell->lifetimes[bucket], weight);
 }
 
@@ -130,8 +155,9 @@ CAL_INLINE void count_free(struct cal__thread *thread, const struct cal__block *
                            uint64_t weight, uint64_t now, bool temporary)
 {
     struct cal__cell *cell = cal__thread_cell(thread, block->site);
-    cal__count_add(&thread->life->frees, weight);
-    cal__count_add(&thread->life->freed_bytes, block->size * weight);
+    struct cal__life *life = thread->life;
+    cal__count_add(&life->frees, weight);
+    cal__count_add(&life->freed_bytes, block->size * weight);
     if (CAL_UNLIKELY(cell == NULL)) {
         no_memory(thread);
         return;
@@ -208,7 +234,20 @@ static CAL_COLD void count_overlooked(struct cal__thread *thread, const void *bl
         count_free(thread, old, cal__record_weight(block, old->size, old->time), now, false);
 }
 
-CAL_INLINE void record(struct cal__thread *thread, void *block, size_t requested, size_t usable)
+/* Where the block's place is not simply free. False: no memory. */
+static CAL_NOINLINE bool put(struct cal__thread *thread, const void *block, size_t usable,
+                             const struct cal__block *fresh)
+{
+    struct cal__block old;
+    enum cal__put put = cal__blocks_put(block, usable, fresh, &old);
+    if (put == CAL_PUT_OVER)
+        count_overlooked(thread, block, &old, fresh->time);
+    return put != CAL_PUT_FAILED;
+}
+
+/* SAMPLED is a constant. */
+CAL_INLINE void record(struct cal__thread *thread, void *block, size_t requested, size_t usable,
+                       bool sampled)
 {
     uint64_t ticks = cal__clock_ticks();
     if (CAL_UNLIKELY(ticks - thread->looked > LOOK_TICKS))
@@ -225,27 +264,31 @@ CAL_INLINE void record(struct cal__thread *thread, void *block, size_t requested
                                .time = (ticks - cal__clock_first) >> CAL_TIME_SHIFT &
                                        CAL_BLOCK_TIME_MASK,
                                .site = cell->site,
-                               .counted = true},
-                      old;
-    uint64_t weight = CAL_LIKELY(settings.sample_bytes == 0)
-                          ? 1
-                          : cal__record_weight(block, requested, fresh.time);
-    enum cal__put put = cal__blocks_put(block, usable, &fresh, &old);
-    if (CAL_UNLIKELY(put != CAL_PUT_NEW)) {
-        if (put == CAL_PUT_FAILED) {
-            no_memory(thread);
-            return;
-        }
-        count_overlooked(thread, block, &old, fresh.time);
+                               .counted = true};
+    if (CAL_UNLIKELY(!cal__blocks_add(block, usable, cal__entry_origin(fresh.site, fresh.time),
+                                      requested)) &&
+        !put(thread, block, usable, &fresh)) {
+        no_memory(thread);
+        return;
     }
     /* What was in the block when it was free, a pointer to another, would make that one reachable. */
     if (requested >= sizeof(void *))
         *(void *volatile *)block = NULL;
     size_t slack = usable > requested ? usable - requested : 0;
+    uint64_t weight = sampled ? cal__record_weight(block, requested, fresh.time) : 1;
     count_allocation(thread, cell, requested, slack, weight);
     if (CAL_UNLIKELY(thread->buffer != NULL) && cal__events_on())
         cal__events_allocated(thread, block, requested, cell->site, ticks);
     thread->last = block;
+}
+
+static CAL_NOINLINE void maybe_sample(struct cal__thread *thread, void *block, size_t requested,
+                                      size_t usable)
+{
+    thread->last = NULL;
+    thread->gap -= requested != 0 ? (int64_t)requested : 1;
+    if (thread->gap <= 0 && is_sampled(thread))
+        record(thread, block, requested, usable, true);
 }
 
 /* NULL: no memory. */
@@ -298,28 +341,29 @@ void cal__record_allocated(void *block, size_t requested, size_t usable)
     }
     thread->busy = true;
     atomic_signal_fence(memory_order_seq_cst);
-    if (CAL_UNLIKELY(settings.sample_bytes != 0)) {
-        thread->last = NULL;
-        thread->gap -= requested != 0 ? (int64_t)requested : 1;
-        if (thread->gap <= 0 && is_sampled(thread))
-            record(thread, block, requested, usable);
-    } else {
-        record(thread, block, requested, usable);
-    }
+    if (CAL_UNLIKELY(settings.sample_bytes != 0))
+        maybe_sample(thread, block, requested, usable);
+    else
+        record(thread, block, requested, usable, false);
     atomic_signal_fence(memory_order_seq_cst);
     thread->busy = false;
 }
 
 /* Frees. */
 
-static CAL_COLD void end_unrecorded(struct cal__thread *thread, const struct cal__block *block)
+/* The entry of a block that is freed and not simply a counted one of a process where all are. */
+static CAL_NOINLINE void end_other(struct cal__thread *thread, const void *block,
+                                   struct cal__entry entry, uint64_t now, bool temporary)
 {
-    if (!block->watched) {
+    struct cal__block old = cal__entry_block(entry);
+    if (entry.facts == 0 || (!old.counted && !old.watched)) {
         cal__count_add(&thread->unknown_frees, settings.sample_bytes == 0);
         return;
     }
-    if (cal__modules_check())
+    if (old.watched && cal__modules_check())
         cal__rows_forget();
+    if (old.counted)
+        count_free(thread, &old, cal__record_weight(block, old.size, old.time), now, temporary);
 }
 
 static CAL_COLD void first_freeing(void *block, size_t usable)
@@ -346,23 +390,20 @@ void cal__record_freeing(void *block, size_t usable)
     thread->busy = true;
     atomic_signal_fence(memory_order_seq_cst);
     bool temporary = thread->last == block;
-    struct cal__block old;
-    if (CAL_LIKELY(cal__blocks_take(block, &old))) {
-        uint64_t ticks = cal__clock_ticks();
-        if (CAL_UNLIKELY(old.watched || !old.counted))
-            end_unrecorded(thread, &old);
-        if (CAL_LIKELY(old.counted)) {
-            uint64_t weight = CAL_LIKELY(settings.sample_bytes == 0)
-                                  ? 1
-                                  : cal__record_weight(block, old.size, old.time);
-            count_free(thread, &old, weight, (ticks - cal__clock_first) >> CAL_TIME_SHIFT,
-                       temporary);
-        }
-        if (CAL_UNLIKELY(thread->buffer != NULL) && cal__events_on())
-            cal__events_freeing(thread, block, ticks);
-    } else if (settings.sample_bytes == 0) {
-        cal__count_add(&thread->unknown_frees, 1);
+    struct cal__entry entry = cal__blocks_take(block);
+    /* Of a block that was not sampled nobody wants to know the time. */
+    uint64_t ticks = CAL_LIKELY(entry.facts != 0) ? cal__clock_ticks() : 0;
+    uint64_t now = (ticks - cal__clock_first) >> CAL_TIME_SHIFT;
+    bool simple = (entry.facts & (CAL_ENTRY_COUNTED | CAL_ENTRY_WATCHED)) == CAL_ENTRY_COUNTED &&
+                  settings.sample_bytes == 0;
+    if (CAL_LIKELY(simple)) {
+        struct cal__block old = cal__entry_block(entry);
+        count_free(thread, &old, 1, now, temporary);
+    } else {
+        end_other(thread, block, entry, now, temporary);
     }
+    if (CAL_UNLIKELY(thread->buffer != NULL) && entry.facts != 0 && cal__events_on())
+        cal__events_freeing(thread, block, ticks);
     if (temporary)
         thread->last = NULL;
     atomic_signal_fence(memory_order_seq_cst);
@@ -411,8 +452,11 @@ void cal__record_resized(void *block, size_t old_usable, size_t requested, size_
 void cal__record_overlooked(void *block)
 {
     struct cal__thread *thread = cal__thread_self();
-    struct cal__block old;
     uint64_t now = (cal__clock_ticks() - cal__clock_first) >> CAL_TIME_SHIFT & CAL_BLOCK_TIME_MASK;
-    if (thread != NULL && cal__blocks_take(block, &old))
+    if (thread == NULL)
+        return;
+    struct cal__entry entry = cal__blocks_take(block);
+    struct cal__block old = cal__entry_block(entry);
+    if (entry.facts != 0)
         count_overlooked(thread, block, &old, now);
 }

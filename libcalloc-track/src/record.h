@@ -30,13 +30,14 @@ void cal__record_overlooked(void *block);
 /* Blocks that one record stands for. */
 uint64_t cal__record_weight(const void *address, uint64_t size, uint64_t time);
 
-/* The high-water mark of the process. Exact while there was one thread; with more, each may keep a small part
+/* The high-water mark of the process. Exact while there was one thread; with more, each may keep a few KiB or a small part
  * of its bytes to itself. */
 struct cal__record_peak {
-    _Atomic int64_t live;  /* bytes */
     _Atomic int64_t bytes; /* at the mark */
     _Atomic uint64_t mark; /* its number */
     _Atomic uint64_t time; /* ns since the start */
+    /* Away from what all threads read all the time. */
+    _Atomic int64_t live __attribute__((aligned(64))); /* bytes */
 };
 
 extern struct cal__record_peak cal__record_peak;

@@ -31,20 +31,22 @@ CAL_INLINE void cal__count_add(cal__count *count, uint64_t value)
  * live at the high-water mark of the process is `peak` where `mark` is that mark's number, else what is
  * live. */
 struct cal__cell {
+    /* First line: all that an allocation changes, and with the second a free. */
     cal__count allocations;
     cal__count allocated_bytes;
     cal__count frees;
     cal__count freed_bytes;
-    cal__count temporaries;
     cal__count slack;
-    cal__count peak_blocks;
-    cal__count peak_bytes;
     cal__count mark;
     uint32_t site;
+    _Atomic uint32_t thread;    /* number of the thread that allocated; CAL_FILE_NONE: several */
     _Atomic uint32_t numa_node; /* CAL_FILE_NONE: several */
-    cal__count lifetimes[CAL_LIFETIMES];
-    _Atomic uint32_t thread; /* number of the thread that allocated; CAL_FILE_NONE: several */
     uint32_t reserved;
+
+    cal__count temporaries;
+    cal__count lifetimes[CAL_LIFETIMES];
+    cal__count peak_blocks;
+    cal__count peak_bytes;
 } __attribute__((aligned(64)));
 
 enum {
@@ -81,13 +83,13 @@ struct cal__thread {
     int64_t pending;             /* live bytes that the process's sum does not have yet */
     uint64_t looked;             /* ticks, when the thread last looked at the time and the node */
     uint32_t numa_node;
-    struct cal__walk walk;
     struct cal__life *life;
-    struct cal__life others; /* of all that had none of their own */
-    struct cal__cell *_Atomic *_Atomic cells[CAL_CELLS_CHUNKS]; /* by site */
     struct cal__buffer *buffer; /* of events; NULL: there is no trace */
-    cal__count missed;          /* that came while it was busy */
-    cal__count lost;            /* allocations for which there was no memory */
+    struct cal__walk walk;
+    struct cal__cell *_Atomic *_Atomic cells[CAL_CELLS_CHUNKS]; /* by site */
+    struct cal__life others; /* of all that had none of their own */
+    cal__count missed;       /* that came while it was busy */
+    cal__count lost;         /* allocations for which there was no memory */
     cal__count unknown_frees;
     struct cal__thread *next; /* in the list of all, which only grows */
     struct cal__thread *next_unused;

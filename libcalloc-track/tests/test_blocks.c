@@ -6,6 +6,13 @@
 /* Addresses that nothing is at: none is looked at. */
 #define BASE UINT64_C(0x123400000000)
 
+static bool take(const void *address, struct cal__block *block)
+{
+    struct cal__entry entry = cal__blocks_take(address);
+    *block = cal__entry_block(entry);
+    return entry.facts != 0;
+}
+
 static void *at(uint64_t offset)
 {
     return (void *)(uintptr_t)(BASE + offset);
@@ -32,7 +39,7 @@ static void take_all(uint64_t from, uint64_t step, size_t count)
 {
     struct cal__block block;
     for (size_t i = 0; i < count; i++)
-        assert_true(cal__blocks_take(at(from + i * step), &block));
+        assert_true(take(at(from + i * step), &block));
 }
 
 static void what_is_put_is_found(void **state)
@@ -40,7 +47,7 @@ static void what_is_put_is_found(void **state)
     (void)state;
     struct cal__block block;
     assert_false(cal__blocks_get(at(0), &block));
-    assert_false(cal__blocks_take(at(0), &block));
+    assert_false(take(at(0), &block));
     for (uint32_t i = 0; i < 682; i++)
         assert_int_equal(put(i * 96, 96, i + 1, i), CAL_PUT_NEW);
     for (uint32_t i = 0; i < 682; i++)
@@ -73,7 +80,7 @@ static void sizes_change(void **state)
     assert_int_equal(put(granule, 1 << 20, UINT64_C(1) << 46, CAL_SITES_MAX - 1), CAL_PUT_NEW);
     assert_true(cal__blocks_resize(at(granule), 5));
     struct cal__block block;
-    assert_true(cal__blocks_take(at(granule), &block));
+    assert_true(take(at(granule), &block));
     assert_int_equal(block.size, 5);
     assert_int_equal(block.site, CAL_SITES_MAX - 1);
 }
@@ -87,11 +94,11 @@ static void watched(void **state)
     cal__blocks_watch(at(granule));
     cal__blocks_watch(at(granule + 128));
     cal__blocks_watch(at(granule + 7));
-    assert_true(cal__blocks_take(at(granule), &block));
+    assert_true(take(at(granule), &block));
     assert_true(block.watched && block.counted && block.site == 3);
-    assert_true(cal__blocks_take(at(granule + 128), &block));
+    assert_true(take(at(granule + 128), &block));
     assert_true(block.watched && !block.counted);
-    assert_false(cal__blocks_take(at(granule + 7), &block));
+    assert_false(take(at(granule + 7), &block));
 }
 
 struct visits {
@@ -134,7 +141,7 @@ static void *use_in_turns(void *argument)
     for (uint32_t i = 0; i < ROUNDS; i++) {
         uint64_t offset = (8 << 20) + (i * THREADS + number) * 48;
         require(put(offset, 48, i, (uint32_t)number) == CAL_PUT_NEW);
-        require(cal__blocks_take(at(offset), &block) && block.size == i && block.site == number);
+        require(take(at(offset), &block) && block.size == i && block.site == number);
         require(put(offset, 48, i, (uint32_t)number) == CAL_PUT_NEW);
     }
     return NULL;
