@@ -168,7 +168,8 @@ def hardened(core, add_on, level):
 
 
 def measure(allocators, cases, rounds, run_one):
-    """Run `run_one(name, allocator, case)` for all in turn: {field: value}, or it raises Failed.
+    """Run `run_one(name, allocator, case)` for all in turn: {field: value}, None where this round
+    is without it, or it raises Failed.
 
     Returns the runs as {case: {allocator: [{field: value}, …]}}, and the failures as lines. An
     allocator with a failed run is left out of that case. Each round starts with another
@@ -183,7 +184,8 @@ def measure(allocators, cases, rounds, run_one):
                 if name not in runs[case]:
                     continue
                 try:
-                    runs[case][name].append(run_one(name, allocators[name], case))
+                    measured = run_one(name, allocators[name], case)
+                    runs[case][name] += [measured] if measured else []
                 except Failed as reason:
                     failures.append(f"{name}, {case}: {reason}")
                     say(failures[-1])

@@ -269,11 +269,11 @@ def about():
     return {name: program.about for name, program in PROGRAMS.items()}
 
 
-def available(names):
+def available(names, known=None):
     """Those whose programs are installed, and a line for each that is not."""
     there, missing = [], []
     for name in names:
-        lacking = {package for binary, package in PROGRAMS[name].packages.items()
+        lacking = {package for binary, package in (known or PROGRAMS)[name].packages.items()
                    if not shutil.which(binary)}
         if lacking:
             missing.append(f"{name}: not installed: {' '.join(sorted(lacking))}")
@@ -285,8 +285,9 @@ def available(names):
 class Bench:
     """Runs programs in a temporary folder and compares what they compute."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, known=None):
         self.folder = folder
+        self.programs = known or PROGRAMS
         self.launcher = common.build("launch", "launch.c", flags=())
         self.results = collections.defaultdict(list)
 
@@ -297,13 +298,18 @@ class Bench:
             folder = self.folder / "inputs" / name
             folder.mkdir(parents=True)
             try:
-                if PROGRAMS[name].prepare:
-                    PROGRAMS[name].prepare(folder)
+                if self.programs[name].prepare:
+                    self.programs[name].prepare(folder)
                 ready.append(name)
             except (Failed, OSError, subprocess.TimeoutExpired) as reason:
                 failures.append(f"{name}: no input: {reason}")
                 say(failures[-1])
         return ready, failures
+
+    def launch(self, allocator, command, folder, environment, stdin):
+        """Start a program on an allocator; what is another benchmark's to change."""
+        return Launched(self.launcher, allocator if allocator.libraries else GLIBC, command,
+                        folder, environment, stdin)
 
     def run(self, title, allocator, name):
         """One run of a program, for common.measure()."""
@@ -311,10 +317,10 @@ class Bench:
         work.mkdir()
 
         def launch(command, folder, environment=None, stdin=None):
-            return Launched(self.launcher, allocator if allocator.libraries else GLIBC, command,
-                            folder, environment, stdin)
+            return self.launch(allocator, command, folder, environment, stdin)
         try:
-            measured, computed = PROGRAMS[name].run(launch, self.folder / "inputs" / name, work)
+            measured, computed = self.programs[name].run(launch, self.folder / "inputs" / name,
+                                                         work)
         except (OSError, subprocess.TimeoutExpired) as reason:
             raise Failed(reason) from None
         finally:
