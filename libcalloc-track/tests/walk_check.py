@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares the stacks of real programs as the library unwinds them with libgcc's:
+"""Compares the stacks of real programs as the library unwinds them with libgcc's and libunwind's:
 walk_check.py CORE CHECK CASES EXCEPTIONS"""
 
 import os
@@ -45,8 +45,9 @@ def run(name, every, command):
             return False
         lines = path.read_text().splitlines() if path.exists() else []
         numbers = [list(map(int, line.split())) for line in lines if line[0].isdigit()]
-        looked, differ, shorter, frames = map(sum, zip(*numbers)) if numbers else (0, 0, 0, 0)
-        print(f"{name}: {looked} stacks of {frames} frames, {differ} differ, {shorter} not to their end")
+        looked, differ, shorter, frames, refused = map(sum, zip(*numbers)) if numbers else [0] * 5
+        print(f"{name}: {looked} stacks of {frames} frames, {differ} differ, {shorter} not to their end; "
+              f"libunwind gave up in {refused}")
         for line in lines:
             if differ and not line[0].isdigit():
                 print(f"    {line}", file=sys.stderr)
