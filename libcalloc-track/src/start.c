@@ -3,6 +3,7 @@
 #include <calloc/hooks.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <unistd.h>
@@ -48,15 +49,29 @@ static int start(void)
     return result;
 }
 
+/* Whose malloc the program's is. In a program that is not position-independent and takes its address, it has one in the
+ * program for all; then another function of the family tells, of which no program does that. */
+static bool find_malloc(Dl_info *whose)
+{
+    static const char *const names[] = {"malloc", "pvalloc"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const ElfW(Sym) *symbol = NULL;
+        void *function = dlsym(RTLD_DEFAULT, names[i]);
+        if (function != NULL &&
+            dladdr1(function, whose, (void **)(void *)&symbol, RTLD_DL_SYMENT) != 0 &&
+            (symbol == NULL || symbol->st_shndx != SHN_UNDEF))
+            return true;
+    }
+    return false;
+}
+
 /* Loaded behind libc, the core is not who allocates, and nothing will be seen. A program with a malloc of its own means
  * that, and is told, too: it asked to be watched. */
 static void look_for_other_malloc(void)
 {
     Dl_info ours, other;
-    void *function = dlsym(RTLD_DEFAULT, "malloc");
-    if (!cal__session_begun() || cal__track_settings.quiet != 0 || function == NULL ||
-        dladdr((void *)&cal_hooks_register, &ours) == 0 || dladdr(function, &other) == 0 ||
-        ours.dli_fbase == other.dli_fbase)
+    if (!cal__session_begun() || cal__track_settings.quiet != 0 || !find_malloc(&other) ||
+        dladdr((void *)&cal_hooks_register, &ours) == 0 || ours.dli_fbase == other.dli_fbase)
         return;
     struct cal__note note = {.length = 0};
     cal__note_string(&note, "libcalloc: this process is not watched: its malloc is that of ");
