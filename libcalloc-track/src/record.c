@@ -59,7 +59,7 @@ bool cal__record_start(const struct cal__record_settings *given)
 
 /* With more than one thread, bytes that each may have in hand: a thousandth of the mark, for all of them, or a little more
  * of a small one. Without that each block of a small process would be a change of what all threads share. */
-enum { ALLOWANCE_LEAST = 4 << 10, ALLOWANCE_MOST = 1 << 20 };
+enum { ALLOWANCE_LEAST = 512, ALLOWANCE_MOST = 1 << 20 };
 
 static _Atomic int64_t allowance = ALLOWANCE_LEAST;
 

@@ -30,7 +30,7 @@ void cal__record_overlooked(void *block);
 /* Blocks that one record stands for. */
 uint64_t cal__record_weight(const void *address, uint64_t size, uint64_t time);
 
-/* The high-water mark of the process. Exact while there was one thread; with more, each may keep a few KiB or a small part
+/* The high-water mark of the process. Exact while there was one thread; with more, each may keep 512 bytes or a small part
  * of its bytes to itself. */
 struct cal__record_peak {
     _Atomic int64_t bytes; /* at the mark */

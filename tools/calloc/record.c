@@ -3,6 +3,7 @@
 #include <common/elf_file.h>
 #include <common/file.h>
 #include <common/text.h>
+#include <compress.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -532,6 +533,20 @@ static void tell_others(const struct life *life, const char *path, const char *e
     text_free(&largest);
 }
 
+/* Where it cannot be it stays as it is, and is as good. */
+static void compress_trace(const char *path, bool quiet)
+{
+    uint64_t before, after;
+    struct cal__number was, is;
+    char *why = cal__compress(path, &before, &after);
+    if (why != NULL)
+        say("%s %s", path, why);
+    else if (!quiet)
+        say("the trace is %s, compressed from %s", cal__bytes(&is, after),
+            cal__bytes(&was, before));
+    free(why);
+}
+
 /* Whether there is something to show for it. */
 static bool finish(const struct request *request, const char *name, const char *path,
                    const struct life *life)
@@ -549,6 +564,8 @@ static bool finish(const struct request *request, const char *name, const char *
         text_format(&events, "%s.%ld%s", path, (long)life->id, trace_end);
         good = written_has(&life->written, text_get(&profile));
     }
+    if (good && trace)
+        compress_trace(text_get(&events), request->quiet);
     if (!good) {
         say_why_none(request, name, life, path);
     } else if (!request->quiet) {
