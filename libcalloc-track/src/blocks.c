@@ -1,8 +1,8 @@
-/* Each granule of 64 KiB in which a block was recorded has a table with an entry for each 2^shift bytes of it,
- * where no two blocks can begin as long as all have as many usable bytes; so an entry is found by a shift, is
- * written by nobody else, and costs from a quarter down to an eighth of a block of 64 to 128 bytes. Where the
- * granule comes to have smaller blocks than its table is for, it gets a finer one in front of that: what is
- * recorded stays where it is. A table is never given back.
+/* Each granule of 64 KiB in which a block was recorded has a table with an entry for each so many bytes of it as the first
+ * one had that are usable. No two blocks can begin in one such piece as long as all have as many; so an entry is
+ * found by a multiplication, is written by nobody else, and costs 16 bytes for a place where a block can be.
+ * Where the granule comes to have smaller blocks than its table is for, it gets a finer one in front of that:
+ * what is recorded stays where it is. A table is never given back.
  *
  * An entry is two words. The second is written last, and has everything that tells whether the entry is
  * the block's; so who visits all entries while others change them never takes one block for another, at
@@ -16,7 +16,8 @@
 enum {
     GRANULE_SHIFT = 16,
     GRANULE = 1 << GRANULE_SHIFT,
-    FINEST = 4,
+    PLACE_GRAIN = 4,
+    ALIGNMENT = 1 << PLACE_GRAIN, /* of blocks */
     FOLDER_BITS = 16,
     FOLDERS = 1 << (CAL_ADDRESS_BITS - GRANULE_SHIFT - FOLDER_BITS),
     FOLDER = 1 << FOLDER_BITS,
@@ -37,7 +38,8 @@ struct entry {
 
 struct table {
     struct table *older; /* coarser, or NULL */
-    uint64_t shift;
+    uint32_t piece;      /* bytes, from a block's alignment to a granule */
+    uint32_t factor; /* 2^32 / piece, rounded up: for offsets below 2^16 the quotient is exact */
     struct entry entries[];
 };
 
@@ -49,12 +51,18 @@ static struct folder *_Atomic folders[FOLDERS];
 
 CAL_INLINE uint64_t identity_of(uintptr_t address)
 {
-    return LIVE | (uint64_t)(address & (GRANULE - 1)) >> FINEST << PLACE_SHIFT;
+    return LIVE | (uint64_t)(address & (GRANULE - 1)) >> PLACE_GRAIN << PLACE_SHIFT;
+}
+
+/* A block of an owner's may have less than its alignment. */
+CAL_INLINE bool is_fine_enough(const struct table *table, size_t usable)
+{
+    return CAL_LIKELY(usable >= table->piece) || table->piece == ALIGNMENT;
 }
 
 CAL_INLINE struct entry *entry_in(struct table *table, uintptr_t address)
 {
-    return &table->entries[(address & (GRANULE - 1)) >> table->shift];
+    return &table->entries[(uint64_t)(address & (GRANULE - 1)) * table->factor >> 32];
 }
 
 CAL_INLINE struct table *tables_of(uintptr_t address)
@@ -114,10 +122,9 @@ static CAL_COLD struct folder *make_folder(uintptr_t number)
     return there;
 }
 
-static unsigned shift_for(size_t usable)
+static uint32_t pieces_of(uint32_t piece)
 {
-    unsigned shift = usable == 0 ? FINEST : 63 - (unsigned)__builtin_clzl(usable);
-    return shift < FINEST ? FINEST : shift > GRANULE_SHIFT ? GRANULE_SHIFT : shift;
+    return (GRANULE + piece - 1) / piece;
 }
 
 /* An entry for ADDRESS that no other block has, in a new table. */
@@ -131,14 +138,18 @@ static CAL_COLD struct entry *make_entry(uintptr_t address, size_t usable)
         return NULL;
     struct table *_Atomic *place = &folder->tables[number % FOLDER];
     struct table *older = atomic_load_explicit(place, memory_order_acquire);
-    unsigned shift = shift_for(usable);
-    if (older != NULL && shift >= older->shift)
-        shift = older->shift == FINEST ? FINEST : (unsigned)older->shift - 1;
+    uint32_t piece = usable >= GRANULE ? GRANULE : (uint32_t)usable / ALIGNMENT * ALIGNMENT;
+    /* The place is taken by one that does not belong there. */
+    if (older != NULL && piece >= older->piece)
+        piece = older->piece / 2 / ALIGNMENT * ALIGNMENT;
+    if (piece < ALIGNMENT)
+        piece = ALIGNMENT;
     struct table *table =
-        cal__memory_take(sizeof *table + ((size_t)GRANULE >> shift) * sizeof table->entries[0]);
+        cal__memory_take(sizeof *table + pieces_of(piece) * sizeof table->entries[0]);
     if (table == NULL)
         return NULL;
-    table->shift = shift;
+    table->piece = piece;
+    table->factor = (uint32_t)(((UINT64_C(1) << 32) + piece - 1) / piece);
     table->older = older;
     /* What another thread puts in front in between is for its own block, and this one is found behind it. */
     while (!atomic_compare_exchange_weak_explicit(place, &table->older, table, memory_order_acq_rel,
@@ -152,7 +163,7 @@ CAL_INLINE struct entry *free_entry(uintptr_t address, size_t usable)
     struct table *table = tables_of(address);
     if (CAL_LIKELY(table != NULL)) {
         struct entry *entry = entry_in(table, address);
-        if (CAL_LIKELY(usable >> table->shift != 0 &&
+        if (CAL_LIKELY(is_fine_enough(table, usable) &&
                        atomic_load_explicit(&entry->second, memory_order_relaxed) == 0))
             return entry;
     }
@@ -181,7 +192,7 @@ bool cal__blocks_add(const void *address, size_t usable, uint64_t origin, uint64
 {
     uintptr_t at = (uintptr_t)address;
     struct table *table = tables_of(at);
-    if (CAL_UNLIKELY(table == NULL || usable >> table->shift == 0 || size > CAL_BLOCK_SIZE_MAX))
+    if (CAL_UNLIKELY(table == NULL || !is_fine_enough(table, usable) || size > CAL_BLOCK_SIZE_MAX))
         return false;
     struct entry *entry = entry_in(table, at);
     if (CAL_UNLIKELY(atomic_load_explicit(&entry->second, memory_order_relaxed) != 0 ||
@@ -243,13 +254,13 @@ static bool visit_table(const struct table *table, uintptr_t granule,
                                       void *argument),
                         void *argument)
 {
-    for (size_t i = 0; i < (size_t)GRANULE >> table->shift; i++) {
+    for (size_t i = 0; i < pieces_of(table->piece); i++) {
         const struct entry *entry = &table->entries[i];
         uint64_t second = atomic_load_explicit(&entry->second, memory_order_acquire);
         if ((second & LIVE) == 0)
             continue;
         struct cal__block block = read_entry(entry);
-        uintptr_t address = granule + ((second & PLACE_MASK) >> PLACE_SHIFT << FINEST);
+        uintptr_t address = granule + ((second & PLACE_MASK) >> PLACE_SHIFT << PLACE_GRAIN);
         if (block.counted && !visit((void *)address, &block, argument))
             return false;
     }

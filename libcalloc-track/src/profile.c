@@ -68,7 +68,6 @@ struct dump {
     struct heap names;    /* uint32_t: of each life of a thread */
     struct heap patterns; /* uint32_t: of each suppression */
     struct heap regions;
-    struct cal__file_site *sites;
     uint32_t sites_count;
     struct cal__file_process process;
 };
@@ -145,12 +144,20 @@ static void collect_strings(struct dump *dump)
     }
 }
 
+/* Sites are summed up and written a part at a time: all of them would take as much memory again as their cells. */
+enum { SITES_PART = 1024 };
+
+_Static_assert(CAL_CELLS_CHUNK % SITES_PART == 0, "a part is of one chunk");
+
+struct part {
+    uint32_t first, count;
+    struct cal__file_site sites[SITES_PART];
+};
+
 static void add_cell(const struct cal__cell *cell, void *argument)
 {
-    struct dump *dump = argument;
-    if (cell->site >= dump->sites_count)
-        return;
-    struct cal__file_site *site = &dump->sites[cell->site];
+    struct part *part = argument;
+    struct cal__file_site *site = &part->sites[cell->site - part->first];
     uint64_t allocations = cal__count_get(&cell->allocations), frees = cal__count_get(&cell->frees);
     uint64_t allocated = cal__count_get(&cell->allocated_bytes),
              freed = cal__count_get(&cell->freed_bytes);
@@ -176,26 +183,42 @@ static void add_cell(const struct cal__cell *cell, void *argument)
         site->lifetimes[i] += cal__count_get(&cell->lifetimes[i]);
 }
 
-static void collect_sites(struct dump *dump)
+static void sum_up(struct part *part)
 {
-    for (uint32_t i = 0; i < dump->sites_count; i++)
-        dump->sites[i] = (struct cal__file_site){
-            .node = cal__site_node(i), .thread = CAL_FILE_NONE, .numa_node = CAL_FILE_NONE};
-    for (struct cal__thread *thread = cal__thread_first(); thread != NULL; thread = thread->next) {
-        cal__thread_cells(thread, add_cell, dump);
-        dump->process.lost += cal__count_get(&thread->lost) + cal__count_get(&thread->missed);
-        dump->process.unknown_frees += cal__count_get(&thread->unknown_frees);
+    for (uint32_t i = 0; i < part->count; i++)
+        part->sites[i] = (struct cal__file_site){.node = cal__site_node(part->first + i),
+                                                 .thread = CAL_FILE_NONE,
+                                                 .numa_node = CAL_FILE_NONE};
+    for (struct cal__thread *thread = cal__thread_first(); thread != NULL; thread = thread->next)
+        cal__thread_cells(thread, part->first, part->count, add_cell, part);
+}
+
+static void write_sites(struct dump *dump)
+{
+    static struct part part;
+    struct cal__file_process *process = &dump->process;
+    cal__writer_begin(&dump->writer, CAL_SECTION_SITES, sizeof(struct cal__file_site), 0);
+    for (part.first = 0; part.first < dump->sites_count; part.first += SITES_PART) {
+        uint32_t left = dump->sites_count - part.first;
+        part.count = left < SITES_PART ? left : SITES_PART;
+        sum_up(&part);
+        for (uint32_t i = 0; i < part.count; i++) {
+            struct cal__file_site *site = &part.sites[i];
+            if ((int64_t)site->peak_bytes < 0 || (int64_t)site->peak_blocks < 0)
+                site->peak_bytes = site->peak_blocks = 0;
+            process->allocations += site->allocations;
+            process->allocated_bytes += site->allocated_bytes;
+            process->frees += site->frees;
+            process->freed_bytes += site->freed_bytes;
+            process->temporaries += site->temporaries;
+            process->peak_bytes += site->peak_bytes;
+            cal__writer_record(&dump->writer, site);
+        }
     }
-    for (uint32_t i = 0; i < dump->sites_count; i++) {
-        struct cal__file_site *site = &dump->sites[i];
-        if ((int64_t)site->peak_bytes < 0 || (int64_t)site->peak_blocks < 0)
-            site->peak_bytes = site->peak_blocks = 0;
-        dump->process.allocations += site->allocations;
-        dump->process.allocated_bytes += site->allocated_bytes;
-        dump->process.frees += site->frees;
-        dump->process.freed_bytes += site->freed_bytes;
-        dump->process.temporaries += site->temporaries;
-        dump->process.peak_bytes += site->peak_bytes;
+    cal__writer_end(&dump->writer);
+    for (struct cal__thread *thread = cal__thread_first(); thread != NULL; thread = thread->next) {
+        process->lost += cal__count_get(&thread->lost) + cal__count_get(&thread->missed);
+        process->unknown_frees += cal__count_get(&thread->unknown_frees);
     }
 }
 
@@ -370,9 +393,6 @@ static void write_sections(struct dump *dump)
     cal__writer_begin(&dump->writer, CAL_SECTION_STRINGS, 0, 0);
     cal__writer_bytes(&dump->writer, dump->strings.bytes, dump->strings.used);
     cal__writer_end(&dump->writer);
-    cal__writer_begin(&dump->writer, CAL_SECTION_PROCESS, sizeof dump->process, 0);
-    cal__writer_record(&dump->writer, &dump->process);
-    cal__writer_end(&dump->writer);
     WRITE_RECORDS(CAL_SECTION_MODULES, struct cal__file_module, 0, modules,
                   module_record(dump, index));
     cal__writer_begin(&dump->writer, CAL_SECTION_FRAMES, sizeof(struct cal__file_frame), 0);
@@ -386,8 +406,11 @@ static void write_sections(struct dump *dump)
     WRITE_RECORDS(CAL_SECTION_NODES, struct cal__file_node, 0, nodes, node_record(index));
     WRITE_RECORDS(CAL_SECTION_THREADS, struct cal__file_thread, 0, lives,
                   thread_record(dump, index));
-    WRITE_RECORDS(CAL_SECTION_SITES, struct cal__file_site, 0, dump->sites_count,
-                  dump->sites[index]);
+    write_sites(dump);
+    /* With their sums. */
+    cal__writer_begin(&dump->writer, CAL_SECTION_PROCESS, sizeof dump->process, 0);
+    cal__writer_record(&dump->writer, &dump->process);
+    cal__writer_end(&dump->writer);
     write_timeline(dump);
     write_regions(dump);
     write_leaks(dump);
@@ -424,20 +447,14 @@ int cal__profile_write(const struct cal__profile_request *request)
     if (cal__modules_check())
         cal__rows_forget();
     dump.sites_count = cal__sites_count();
-    size_t bytes = dump.sites_count * sizeof *dump.sites;
-    dump.sites = cal__memory_map(bytes);
-    int result = -ENOMEM;
-    if (dump.sites != NULL) {
-        collect_sites(&dump);
-        collect_strings(&dump);
-        collect_process(&dump);
-        if (!request->in_signal)
-            cal_walk_regions(add_region, &dump.regions);
-        if (!dump.strings.failed && !dump.paths.failed && !dump.names.failed &&
-            !dump.patterns.failed)
-            result = write_file(&dump);
-    }
-    cal__memory_unmap(dump.sites, bytes);
+    collect_strings(&dump);
+    collect_process(&dump);
+    if (!request->in_signal)
+        cal_walk_regions(add_region, &dump.regions);
+    int result =
+        dump.strings.failed || dump.paths.failed || dump.names.failed || dump.patterns.failed
+            ? -ENOMEM
+            : write_file(&dump);
     release(&dump.strings);
     release(&dump.paths);
     release(&dump.names);

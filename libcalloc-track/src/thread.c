@@ -164,17 +164,16 @@ CAL_COLD struct cal__cell *cal__thread_make_cell(struct cal__thread *thread, uin
     return cell;
 }
 
-void cal__thread_cells(struct cal__thread *thread,
+void cal__thread_cells(struct cal__thread *thread, uint32_t first, uint32_t count,
                        void (*visit)(const struct cal__cell *cell, void *argument), void *argument)
 {
-    for (size_t i = 0; i < CAL_CELLS_CHUNKS; i++) {
-        struct cal__cell *_Atomic *chunk =
-            atomic_load_explicit(&thread->cells[i], memory_order_acquire);
-        for (size_t j = 0; chunk != NULL && j < CAL_CELLS_CHUNK; j++) {
-            struct cal__cell *cell = atomic_load_explicit(&chunk[j], memory_order_acquire);
-            if (cell != NULL)
-                visit(cell, argument);
-        }
+    struct cal__cell *_Atomic *chunk =
+        atomic_load_explicit(&thread->cells[first / CAL_CELLS_CHUNK], memory_order_acquire);
+    for (uint32_t i = 0; chunk != NULL && i < count; i++) {
+        struct cal__cell *cell =
+            atomic_load_explicit(&chunk[first % CAL_CELLS_CHUNK + i], memory_order_acquire);
+        if (cell != NULL)
+            visit(cell, argument);
     }
 }
 

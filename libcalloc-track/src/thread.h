@@ -137,8 +137,8 @@ CAL_INLINE struct cal__cell *cal__thread_cell(struct cal__thread *thread, uint32
     return CAL_LIKELY(cell != NULL) ? cell : cal__thread_make_cell(thread, site);
 }
 
-/* Calls VISIT for each cell of THREAD, which may go on counting. */
-void cal__thread_cells(struct cal__thread *thread,
+/* Calls VISIT for each cell of THREAD, which may go on counting, of the COUNT sites from FIRST on; these are of one chunk. */
+void cal__thread_cells(struct cal__thread *thread, uint32_t first, uint32_t count,
                        void (*visit)(const struct cal__cell *cell, void *argument), void *argument);
 
 /* Lives by their numbers. */
