@@ -174,13 +174,13 @@ static void add_cell(const struct cal__cell *cell, void *argument)
     site->allocated_bytes += allocated;
     site->frees += frees;
     site->freed_bytes += freed;
-    site->temporaries += cal__count_get(&cell->temporaries);
+    site->temporaries += cal__cell_minor(cell, CAL_MINOR_TEMPORARIES);
     site->slack += cal__count_get(&cell->slack);
     /* Of one thread alone they may be negative; the sums are not, but for what goes on meanwhile. */
     site->peak_blocks += of_mark ? cal__count_get(&cell->peak_blocks) : allocations - frees;
     site->peak_bytes += of_mark ? cal__count_get(&cell->peak_bytes) : allocated - freed;
     for (size_t i = 0; i < CAL_LIFETIMES; i++)
-        site->lifetimes[i] += cal__count_get(&cell->lifetimes[i]);
+        site->lifetimes[i] += cal__cell_minor(cell, i);
 }
 
 static void sum_up(struct part *part)

@@ -139,7 +139,7 @@ CAL_INLINE void count_allocation(struct cal__thread *thread, struct cal__cell *c
     add_live(thread, (int64_t)(size * weight));
 }
 
-CAL_INLINE void count_lifetime(struct cal__cell *cell, uint64_t units, uint64_t weight)
+CAL_INLINE bool count_lifetime(struct cal__cell *cell, uint64_t units, uint64_t weight)
 {
     size_t bucket = 0;
     if (units >= lifetime_ends[0]) {
@@ -147,7 +147,7 @@ CAL_INLINE void count_lifetime(struct cal__cell *cell, uint64_t units, uint64_t 
         while (units >= lifetime_ends[bucket])
             bucket++;
     }
-    cal__count_add(&cell->lifetimes[bucket], weight);
+    return cal__cell_add_minor(cell, bucket, weight);
 }
 
 /* The end of BLOCK, which is of `size` bytes. */
@@ -165,9 +165,9 @@ CAL_INLINE void count_free(struct cal__thread *thread, const struct cal__block *
     cal__record_settle(cell, atomic_load_explicit(&cal__record_peak.mark, memory_order_acquire));
     cal__count_add(&cell->frees, weight);
     cal__count_add(&cell->freed_bytes, block->size * weight);
-    if (temporary)
-        cal__count_add(&cell->temporaries, weight);
-    count_lifetime(cell, (now - block->time) & CAL_BLOCK_TIME_MASK, weight);
+    if (CAL_UNLIKELY((temporary && !cal__cell_add_minor(cell, CAL_MINOR_TEMPORARIES, weight)) ||
+                     !count_lifetime(cell, (now - block->time) & CAL_BLOCK_TIME_MASK, weight)))
+        no_memory(thread);
     add_live(thread, -(int64_t)(block->size * weight));
 }
 

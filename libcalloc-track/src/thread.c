@@ -164,6 +164,20 @@ CAL_COLD struct cal__cell *cal__thread_make_cell(struct cal__thread *thread, uin
     return cell;
 }
 
+CAL_COLD bool cal__cell_overflow(struct cal__cell *cell, size_t number, uint64_t value)
+{
+    struct cal__majors *majors = atomic_load_explicit(&cell->majors, memory_order_relaxed);
+    if (majors == NULL) {
+        majors = cal__memory_take(sizeof *majors);
+        if (majors == NULL)
+            return false;
+        atomic_store_explicit(&cell->majors, majors, memory_order_release);
+    }
+    cal__count_add(&majors->counts[number], value);
+    atomic_store_explicit(&cell->minors[number], 0, memory_order_relaxed);
+    return true;
+}
+
 void cal__thread_cells(struct cal__thread *thread, uint32_t first, uint32_t count,
                        void (*visit)(const struct cal__cell *cell, void *argument), void *argument)
 {

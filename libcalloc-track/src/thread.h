@@ -27,6 +27,13 @@ CAL_INLINE void cal__count_add(cal__count *count, uint64_t value)
     cal__count_set(count, cal__count_get(count) + value);
 }
 
+/* Of a cell, which are mostly small: 16 bits are enough, and what is more is elsewhere. */
+enum { CAL_MINOR_TEMPORARIES = CAL_LIFETIMES, CAL_MINORS };
+
+struct cal__majors {
+    cal__count counts[CAL_MINORS];
+};
+
 /* A site in one thread. Live are allocations - frees, which for one thread may be less than nothing. What was
  * live at the high-water mark of the process is `peak` where `mark` is that mark's number, else what is
  * live. */
@@ -43,11 +50,34 @@ struct cal__cell {
     _Atomic uint32_t numa_node; /* CAL_FILE_NONE: several */
     uint32_t reserved;
 
-    cal__count temporaries;
-    cal__count lifetimes[CAL_LIFETIMES];
     cal__count peak_blocks;
     cal__count peak_bytes;
+    struct cal__majors *_Atomic majors;  /* what minors had when they were full; NULL: nothing */
+    _Atomic uint16_t minors[CAL_MINORS]; /* lifetimes, and temporaries */
 } __attribute__((aligned(64)));
+
+_Static_assert(sizeof(struct cal__cell) == 128, "two lines of the cache");
+
+/* While its thread goes on, what is on the way to `majors` may be there twice. */
+CAL_INLINE uint64_t cal__cell_minor(const struct cal__cell *cell, size_t number)
+{
+    const struct cal__majors *majors = atomic_load_explicit(&cell->majors, memory_order_acquire);
+    return atomic_load_explicit(&cell->minors[number], memory_order_relaxed) +
+           (majors == NULL ? 0 : cal__count_get(&majors->counts[number]));
+}
+
+/* False: no memory, and nothing was added. */
+bool cal__cell_overflow(struct cal__cell *cell, size_t number, uint64_t value);
+
+CAL_INLINE bool cal__cell_add_minor(struct cal__cell *cell, size_t number, uint64_t value)
+{
+    _Atomic uint16_t *minor = &cell->minors[number];
+    uint64_t sum = atomic_load_explicit(minor, memory_order_relaxed) + value;
+    if (CAL_UNLIKELY(sum > UINT16_MAX))
+        return cal__cell_overflow(cell, number, sum);
+    atomic_store_explicit(minor, (uint16_t)sum, memory_order_relaxed);
+    return true;
+}
 
 enum {
     CAL_CELLS_CHUNK = 4096,

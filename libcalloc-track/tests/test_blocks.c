@@ -2,6 +2,7 @@
 
 #include "blocks.h"
 #include "support.h"
+#include "thread.h"
 
 /* Addresses that nothing is at: none is looked at. */
 #define BASE UINT64_C(0x123400000000)
@@ -158,9 +159,26 @@ static void threads_do_not_meet(void **state)
     take_all(8 << 20, 48, THREADS * ROUNDS);
 }
 
+/* One by one and by a lot, each for itself. */
+static void minor_counters_hold_more_than_they_have_bits(void **state)
+{
+    (void)state;
+    static struct cal__cell cell;
+    for (unsigned i = 0; i < 200000; i++)
+        assert_true(cal__cell_add_minor(&cell, 3, 1));
+    assert_true(cal__cell_add_minor(&cell, CAL_MINOR_TEMPORARIES, UINT64_C(1) << 40));
+    assert_true(cal__cell_add_minor(&cell, CAL_MINOR_TEMPORARIES, 7));
+    assert_true(cal__cell_add_minor(&cell, 0, UINT16_MAX));
+    assert_int_equal(cal__cell_minor(&cell, 3), 200000);
+    assert_int_equal(cal__cell_minor(&cell, CAL_MINOR_TEMPORARIES), (UINT64_C(1) << 40) + 7);
+    assert_int_equal(cal__cell_minor(&cell, 0), UINT16_MAX);
+    assert_int_equal(cal__cell_minor(&cell, 15), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(minor_counters_hold_more_than_they_have_bits),
         cmocka_unit_test(what_is_put_is_found),
         cmocka_unit_test(sizes_change),
         cmocka_unit_test(watched),
