@@ -14,8 +14,12 @@ enum {
     FIRST_SIZE = 128,
     CHUNK = 1 << 14,
     CHUNKS = 1 << 14,
-    SITES_CHUNKS = CAL_SITES_MAX / CHUNK
+    SITES_CHUNKS = CAL_SITES_MAX / CHUNK,
+    NUMBER_BITS = 28
 };
+
+_Static_assert((uint64_t)CHUNK *CHUNKS <= UINT64_C(1) << NUMBER_BITS,
+               "a number has room for a tag");
 
 struct chunk {
     _Atomic uint64_t nodes[CHUNK]; /* parent << 32 | frame */
@@ -24,7 +28,7 @@ struct chunk {
 
 struct table {
     uint32_t mask;
-    _Atomic uint32_t numbers[]; /* 0: empty */
+    _Atomic uint32_t numbers[]; /* with a tag above; 0: empty */
 };
 
 struct shard {
@@ -85,15 +89,28 @@ static uint64_t hash(uint64_t node)
     return node ^ node >> 32;
 }
 
+/* Of a number in a table: bits of the hash that are no part of the place, so that few nodes are looked at in vain,
+ * which are rarely in the cache. */
+CAL_INLINE uint32_t tag_of(uint64_t hashed)
+{
+    return (uint32_t)(hashed >> 32) & ~((UINT32_C(1) << NUMBER_BITS) - 1);
+}
+
+CAL_INLINE uint32_t without_tag(uint32_t tagged)
+{
+    return tagged & ((UINT32_C(1) << NUMBER_BITS) - 1);
+}
+
 /* 0: it is not in the table. */
 static uint32_t look_up(const struct table *table, uint64_t node, uint64_t hashed)
 {
     if (table == NULL)
         return 0;
     for (uint64_t i = hashed / SHARDS;; i++) {
-        uint32_t number =
+        uint32_t tagged =
             atomic_load_explicit(&table->numbers[i & table->mask], memory_order_acquire);
-        if (number == 0 || node_at(number) == node)
+        uint32_t number = without_tag(tagged);
+        if (tagged == 0 || (tagged - number == tag_of(hashed) && node_at(number) == node))
             return number;
     }
 }
@@ -103,7 +120,8 @@ static void insert(struct table *table, uint32_t number, uint64_t hashed)
     uint64_t i = hashed / SHARDS;
     while (atomic_load_explicit(&table->numbers[i & table->mask], memory_order_relaxed) != 0)
         i++;
-    atomic_store_explicit(&table->numbers[i & table->mask], number, memory_order_release);
+    atomic_store_explicit(&table->numbers[i & table->mask], number | tag_of(hashed),
+                          memory_order_release);
 }
 
 /* Under the lock: makes room for one more. */
@@ -119,7 +137,7 @@ static bool grow(struct shard *shard)
         return false;
     table->mask = wanted - 1;
     for (uint32_t i = 0; i < size; i++) {
-        uint32_t number = atomic_load_explicit(&old->numbers[i], memory_order_relaxed);
+        uint32_t number = without_tag(atomic_load_explicit(&old->numbers[i], memory_order_relaxed));
         if (number != 0)
             insert(table, number, hash(node_at(number)));
     }
