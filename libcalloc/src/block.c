@@ -46,7 +46,7 @@ static CAL_COLD struct cal__page *not_a_block(const struct cal__page *page, cons
 static CAL_COLD struct cal__page *special_page(struct cal__page *page, const void *block,
                                                const char *what)
 {
-    if (page->kind == CAL_PAGE_RANGE && atomic_load(&page->owner) != NULL)
+    if (page->kind == CAL_PAGE_RANGE && atomic_load(&page->owner) != 0)
         return page;
     const struct cal__slots *slots = cal__slots_of(page);
     uint32_t slot = slots == NULL ? CAL_SLOT_ANY : cal__slots_index(slots, block);
@@ -69,7 +69,7 @@ static struct cal__page *page_of(const void *block, const char *what)
         return page;
     }
     bool large = page->kind == CAL_PAGE_RUN || page->kind == CAL_PAGE_HUGE;
-    if (CAL_UNLIKELY(!large || offset != 0 || cal__page_slots(page) != NULL))
+    if (CAL_UNLIKELY(!large || offset != 0 || cal__page_has_slots(page)))
         return special_page(page, block, what);
     return page;
 }

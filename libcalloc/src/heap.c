@@ -48,18 +48,10 @@ static void list_remove(struct cal__heap *heap, struct cal__page *page)
     if (page->list == CAL_LIST_CURRENT) {
         bin->current = NULL;
     } else {
-        if (page->next != NULL)
-            page->next->previous = page->previous;
-        else if (page->list == CAL_LIST_PARTIAL)
-            bin->partial_last = page->previous;
-        if (page->previous != NULL)
-            page->previous->next = page->next;
-        else if (page->list == CAL_LIST_PARTIAL)
-            bin->partial_first = page->next;
-        else
-            bin->full = page->next;
+        bool partial = page->list == CAL_LIST_PARTIAL;
+        cal__page_list_remove(partial ? &bin->partial_first : &bin->full,
+                              partial ? &bin->partial_last : NULL, page);
     }
-    page->next = page->previous = NULL;
     page->list = CAL_LIST_NONE;
 }
 
@@ -67,24 +59,13 @@ static void partial_append(struct cal__heap *heap, struct cal__page *page)
 {
     struct cal__bin *bin = &heap->bins[page->size_class];
     page->list = CAL_LIST_PARTIAL;
-    page->next = NULL;
-    page->previous = bin->partial_last;
-    if (bin->partial_last != NULL)
-        bin->partial_last->next = page;
-    else
-        bin->partial_first = page;
-    bin->partial_last = page;
+    cal__page_list_append(&bin->partial_first, &bin->partial_last, page);
 }
 
 static void full_push(struct cal__heap *heap, struct cal__page *page)
 {
-    struct cal__bin *bin = &heap->bins[page->size_class];
     page->list = CAL_LIST_FULL;
-    page->previous = NULL;
-    page->next = bin->full;
-    if (bin->full != NULL)
-        bin->full->previous = page;
-    bin->full = page;
+    cal__page_list_push(&heap->bins[page->size_class].full, page);
 }
 
 void cal__heap_drop_page(struct cal__heap *heap, struct cal__page *page)
@@ -129,6 +110,8 @@ static void page_release(struct cal__heap *heap, struct cal__page *page)
 void cal__heap_page_event(struct cal__page *page)
 {
     struct cal__heap *heap = cal__page_heap(page);
+    if (CAL_UNLIKELY(page->kind == CAL_PAGE_SLOTS))
+        cal__slots_check(page);
     /* The target of the current page is below zero, where only a block freed twice leads. */
     if (page->list == CAL_LIST_CURRENT)
         cal__fatal("double free", page->free);
@@ -140,7 +123,7 @@ void cal__heap_page_event(struct cal__page *page)
         return;
     /* Empty. The only page of its class stays, so that a program on the edge does not get and
      * give back a page at each block. */
-    bool only = page->next == NULL && page->previous == NULL;
+    bool only = page->next.word == 0 && page->previous.word == 0;
     if (!only || heap->bins[page->size_class].current != NULL)
         page_release(heap, page);
 }
@@ -228,9 +211,9 @@ static void *take_one(struct cal__heap *heap, struct cal__page *page, bool *zero
 
 static bool has_full(const struct cal__heap *heap, unsigned size_class, unsigned count)
 {
-    const struct cal__page *page = heap->bins[size_class].full;
+    const struct cal__page *page = cal__link_get(&heap->bins[size_class].full);
     while (page != NULL && --count != 0)
-        page = page->next;
+        page = cal__page_next(page);
     return page != NULL;
 }
 
@@ -262,6 +245,8 @@ static struct cal__page *page_create(struct cal__heap *heap, unsigned size_class
 
 static void make_current(struct cal__heap *heap, struct cal__page *page)
 {
+    if (CAL_UNLIKELY(page->kind == CAL_PAGE_SLOTS))
+        cal__slots_check(page);
     list_remove(heap, page);
     page->list = CAL_LIST_CURRENT;
     cal__page_set_target(page, UINT32_MAX);
@@ -342,7 +327,7 @@ static unsigned refilled_class(struct cal__heap *heap, unsigned size_class)
 /* A page of the class to allocate from, in the order of what it costs. */
 static struct cal__page *next_page(struct cal__heap *heap, unsigned size_class)
 {
-    struct cal__page *page = heap->bins[size_class].partial_first;
+    struct cal__page *page = cal__link_get(&heap->bins[size_class].partial_first);
     if (page == NULL)
         page = cal__remote_adopt(heap, size_class);
     if (page == NULL)
@@ -407,7 +392,7 @@ void cal__heap_flush(struct cal__heap *heap, unsigned size_class)
 
 static void list_set_owner(struct cal__page *page, struct cal__heap *heap)
 {
-    for (; page != NULL; page = page->next)
+    for (; page != NULL; page = cal__page_next(page))
         cal__page_set_owner(page, heap);
 }
 
@@ -434,8 +419,8 @@ CAL_COLD void cal__heap_follow_mode(struct cal__heap *heap)
         if (heap->direct)
             cal__heap_flush(heap, i);
         list_set_owner(bin->current, heap);
-        list_set_owner(bin->partial_first, heap);
-        list_set_owner(bin->full, heap);
+        list_set_owner(cal__link_get(&bin->partial_first), heap);
+        list_set_owner(cal__link_get(&bin->full), heap);
     }
 }
 
@@ -444,7 +429,7 @@ CAL_COLD void cal__heap_follow_mode(struct cal__heap *heap)
 static void collect_list(struct cal__heap *heap, struct cal__page *page)
 {
     while (page != NULL) {
-        struct cal__page *next = page->next;
+        struct cal__page *next = cal__page_next(page);
         cal__remote_collect(page, CAL_REMOTE_ASK(1));
         if (cal__page_used(page) == 0)
             page_release(heap, page);
@@ -460,7 +445,7 @@ void cal__heap_collect(struct cal__heap *heap)
     for (unsigned i = 0; i < CAL_CLASSES; i++) {
         struct cal__bin *bin = &heap->bins[i];
         cal__heap_flush(heap, i);
-        collect_list(heap, bin->partial_first);
+        collect_list(heap, cal__link_get(&bin->partial_first));
         struct cal__page *page = bin->current;
         if (page != NULL) {
             cal__remote_collect(page, 0);
@@ -473,7 +458,7 @@ void cal__heap_collect(struct cal__heap *heap)
 /* A block that was freed twice in a row follows itself. */
 static void check_list(const struct cal__page *page)
 {
-    for (; page != NULL; page = page->next)
+    for (; page != NULL; page = cal__page_next(page))
         if (page->free != NULL && cal__block_next(page->free) == page->free)
             cal__fatal("double free", page->free);
 }
@@ -482,7 +467,7 @@ void cal__heap_check(struct cal__heap *heap)
 {
     for (unsigned i = 0; i < CAL_CLASSES; i++) {
         check_list(heap->bins[i].current);
-        check_list(heap->bins[i].partial_first);
-        check_list(heap->bins[i].full);
+        check_list(cal__link_get(&heap->bins[i].partial_first));
+        check_list(cal__link_get(&heap->bins[i].full));
     }
 }

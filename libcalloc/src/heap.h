@@ -28,9 +28,9 @@
 
 struct cal__bin {
     struct cal__page *current; /* heap->free[class] holds blocks of this page only */
-    struct cal__page *partial_first;
-    struct cal__page *partial_last;
-    struct cal__page *full;
+    struct cal__link partial_first;
+    struct cal__link partial_last;
+    struct cal__link full;
 };
 
 struct cal__heap {
@@ -58,14 +58,16 @@ struct cal__heap {
     };
     int ticks; /* until expired memory is looked for again */
 
-    struct cal__lock lock;              /* guards `returned` and page->heap of its pages */
-    struct cal__page *_Atomic returned; /* pages that had a remote free after asking for notice */
+    struct cal__lock lock; /* guards `returned` and page->heap of its pages */
+    /* Pages that had a remote free after asking for notice; a link. */
+    _Atomic uint64_t returned;
 
     struct cal__gather *_Atomic gather; /* what is on the way to other heaps' pages, or NULL */
     unsigned strays;                    /* remote frees before there was `gather` */
 
-    struct cal__heap *next; /* all heaps ever made, newest first */
-    struct cal__heap *next_unused;
+    struct cal__link self; /* leads here: what has none is no heap */
+    struct cal__link next; /* all heaps ever made, newest first */
+    struct cal__link next_unused;
     bool in_use;
 };
 

@@ -142,7 +142,8 @@ static CAL_NOINLINE void *allocate_replenished(size_t size, cal__allocate *slow,
     void *block = cal__slots_take(cal__thread_heap, page, &slot);
     if (CAL_UNLIKELY(block == NULL))
         return slow(size);
-    return cal__slots_played.allocated(&cal__page_slots(page)->slab, slot, block, size, how);
+    struct cal__slots *slots = (struct cal__slots *)cal__slots_address(page);
+    return cal__slots_played.allocated(&slots->slab, slot, block, size, how);
 }
 
 /* A block of the page that the heap allocates from: about 50 instructions, and those of the role. All calls are
@@ -159,7 +160,10 @@ void *cal__hooked_allocate_lean(size_t size, cal__allocate *slow, unsigned how)
     struct cal__page *page = heap->bins[size_class].current;
     if (CAL_UNLIKELY(page == NULL))
         return slow(size);
-    struct cal__slots *slots = cal__page_slots(page);
+    uint64_t address = cal__slots_address(page);
+    if (CAL_UNLIKELY(address > CAL_SLOTS_LAST))
+        cal__link_broken(page);
+    struct cal__slots *slots = (struct cal__slots *)address;
     if (CAL_UNLIKELY(slots->next == CAL_SLOT_ANY))
         return allocate_replenished(size, slow, how, page);
     uint32_t slot = cal__slots_take_next(slots, page);
@@ -201,8 +205,11 @@ static void free_slot(struct cal__slots *slots, void *block, const struct cal_ca
         not_live(mark, block);
         return;
     }
-    if (slots->page->kind != CAL_PAGE_SLOTS)
-        cal__large_end(slots->page);
+    struct cal__page *page = cal__slots_page(slots);
+    if (page->kind != CAL_PAGE_SLOTS) {
+        cal__slots_check(page);
+        cal__large_end(page);
+    }
     if (cal__hooks_observed())
         cal__hooks_freeing(block, usable);
     if (annotating())
@@ -258,8 +265,10 @@ void cal__hooked_free(void *block, const struct cal_call *call)
 /* About 35 instructions beside those of the role, for a slot of the thread's own. */
 void cal__hooked_free_lean(struct cal__page *page, void *block, const struct cal_call *call)
 {
-    struct cal__slots *slots = cal__page_slots(page);
-    if (CAL_UNLIKELY(slots == NULL || cal__page_heap(page) != cal__thread_heap ||
+    uint64_t address = cal__slots_address(page);
+    struct cal__slots *slots = (struct cal__slots *)address;
+    /* No record at all is below zero. */
+    if (CAL_UNLIKELY(address - 1 >= CAL_SLOTS_LAST || cal__page_heap(page) != cal__thread_heap ||
                      atomic_load_explicit(&cal__hooks_lean.most, memory_order_acquire) == 0)) {
         cal__hooked_free(block, call);
         return;

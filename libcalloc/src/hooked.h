@@ -14,7 +14,7 @@
 CAL_INLINE bool cal__page_is_special(const struct cal__page *page)
 {
     return page->kind >= CAL_PAGE_SLOTS ||
-           (page->kind != CAL_PAGE_SLAB && cal__page_slots(page) != NULL);
+           (page->kind != CAL_PAGE_SLAB && cal__page_has_slots(page));
 }
 
 /* The short way for blocks of slabs where only the role slots has a say, and that of observed.c. The thread's heap is

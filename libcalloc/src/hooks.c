@@ -15,10 +15,11 @@
 
 /* Slots are read without the lock: a table is valid for ever, so a stale one is harmless. */
 static struct cal__lock lock;
-static const struct cal_hooks *_Atomic registered[CAL_HOOKS_MAX];
+static _Atomic uint64_t registered[CAL_HOOKS_MAX]; /* links */
 static const struct cal_hooks *source_owner;
 static const struct cal_hooks *slots_owner;
 static _Atomic bool observed;
+static bool beginning; /* cal__hooks_start() runs */
 
 struct cal__hooks_lean cal__hooks_lean;
 struct cal__hooks_alone cal__hooks_alone = {.allocated = cal__hooks_allocated,
@@ -37,10 +38,10 @@ extern const struct cal_hooks cal_addon_arena __attribute__((weak));
                                                                                  : NULL)
 #define FUNCTION CAL_HOOKS_FUNCTION
 
-#define FOR_EACH_HOOKS(table)                                                            \
-    for (int table##_index = 0; table##_index < CAL_HOOKS_MAX; table##_index++)          \
-        for (const struct cal_hooks *table =                                             \
-                 atomic_load_explicit(&registered[table##_index], memory_order_acquire); \
+#define FOR_EACH_HOOKS(table)                                                      \
+    for (int table##_index = 0; table##_index < CAL_HOOKS_MAX; table##_index++)    \
+        for (const struct cal_hooks *table =                                       \
+                 cal__link_load(&registered[table##_index], memory_order_acquire); \
              table != NULL; table = NULL)
 
 static void refuse(const struct cal_hooks *hooks, const char *reason, const char *other)
@@ -129,15 +130,19 @@ static bool is_vacant(const struct cal_hooks *hooks, const void *role,
     return false;
 }
 
+static const struct cal_hooks *registered_at(int place)
+{
+    return cal__link_load(&registered[place], memory_order_relaxed);
+}
+
 static int insert(const struct cal_hooks *hooks)
 {
     int place = -1;
     for (int i = CAL_HOOKS_MAX; i-- > 0;)
-        if (atomic_load_explicit(&registered[i], memory_order_relaxed) == NULL)
+        if (atomic_load_explicit(&registered[i], memory_order_relaxed) == 0)
             place = i;
     if (place < 0) {
-        refuse(hooks, "eight add-ons are registered already, the first is",
-               atomic_load_explicit(&registered[0], memory_order_relaxed)->name);
+        refuse(hooks, "eight add-ons are registered already, the first is", registered_at(0)->name);
         return -ENOSPC;
     }
     const struct cal_source *source = ROLE(hooks, source);
@@ -145,17 +150,18 @@ static int insert(const struct cal_hooks *hooks)
     if (!is_vacant(hooks, source, source_owner, "the role 'source' belongs to") ||
         !is_vacant(hooks, slots, slots_owner, "the role 'slots' belongs to"))
         return -EBUSY;
+    if (slots != NULL) {
+        slots_owner = hooks;
+        /* Before anything has a link, if it is the first of the tables that come with the process. */
+        cal__slots_play(slots, beginning && registered_at(0) == NULL);
+    }
     if (source != NULL) {
         source_owner = hooks;
         cal__os_set_source(source);
     }
-    if (slots != NULL) {
-        slots_owner = hooks;
-        cal__slots_play(slots);
-    }
     if (ROLE(hooks, owner) != NULL)
         cal__owner_add(ROLE(hooks, owner));
-    atomic_store_explicit(&registered[place], hooks, memory_order_release);
+    cal__link_store(&registered[place], hooks, memory_order_release);
     return 0;
 }
 
@@ -253,13 +259,13 @@ CAL_EXPORT int cal_hooks_unregister(const struct cal_hooks *hooks)
     int result = -ENOENT;
     cal__lock_acquire(&lock);
     for (int i = 0; i < CAL_HOOKS_MAX && hooks != NULL; i++) {
-        if (atomic_load_explicit(&registered[i], memory_order_relaxed) != hooks)
+        if (registered_at(i) != hooks)
             continue;
         if (source_owner == hooks || slots_owner == hooks) {
             result = -EBUSY;
             break;
         }
-        atomic_store_explicit(&registered[i], NULL, memory_order_release);
+        cal__link_store(&registered[i], NULL, memory_order_release);
         if (ROLE(hooks, owner) != NULL)
             cal__owner_remove(ROLE(hooks, owner));
         update_mode(hooks);
@@ -291,9 +297,11 @@ static bool takes_options(const char *name, size_t length)
 
 void cal__hooks_start(void)
 {
+    beginning = true;
     for (unsigned i = 0; i < FAMILY; i++)
         if (family(i) != NULL && check(family(i)) == 0)
             add(family(i));
+    beginning = false;
     cal__options_warn_of_unknown(takes_options);
 }
 

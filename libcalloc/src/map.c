@@ -1,5 +1,6 @@
 #include "map.h"
 
+#include "metadata.h"
 #include "os.h"
 
 #define LEAF_BITS CAL_MAP_BITS
@@ -44,13 +45,19 @@ struct cal__page *cal__map_find(uint64_t granule)
     return page != NULL && page_contains(page, granule) ? page : NULL;
 }
 
+void cal__map_guard(void)
+{
+    if (cal__os_page_size() == CAL_MAP_GUARD)
+        cal__link_guard(cal__map.behind);
+}
+
 static bool make_leaf(uint64_t region)
 {
     if (region >= REGIONS)
         return false;
     if (atomic_load_explicit(&root[region], memory_order_relaxed) != NULL)
         return true;
-    leaf_entry *leaf = cal__os_map(CAL_MAP_ENTRIES * sizeof *leaf, CAL_GRANULE, NULL);
+    leaf_entry *leaf = cal__metadata_map(CAL_MAP_ENTRIES * sizeof *leaf);
     if (leaf == NULL)
         return false;
     atomic_store_explicit(&root[region], leaf, memory_order_release);

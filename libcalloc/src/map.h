@@ -19,9 +19,14 @@
 #define CAL_MAP_BITS    (32 - CAL_GRANULE_SHIFT)
 #define CAL_MAP_ENTRIES ((size_t)1 << CAL_MAP_BITS)
 
+/* A page behind the window that an add-on can make a guard of. What lies before is the library's, down to its text,
+ * which is not written to. */
+#define CAL_MAP_GUARD ((size_t)4096)
+
 struct cal__map {
     _Atomic intptr_t entry[CAL_MAP_ENTRIES];
     struct cal__page none;
+    char behind[CAL_MAP_GUARD] __attribute__((aligned(CAL_MAP_GUARD)));
 };
 
 extern struct cal__map cal__map;
@@ -60,6 +65,9 @@ CAL_INLINE struct cal__page *cal__map_candidate(const void *address)
 
 /* The page that contains the granule, or NULL. Free runs are found at their ends only. */
 struct cal__page *cal__map_find(uint64_t granule);
+
+/* Puts a guard page behind the window, where an add-on has one to give. */
+void cal__map_guard(void);
 
 /* Makes sure that the entries of this range can be set. Before its memory is used; false when out
  * of memory. Under the span lock, like all that follows. */

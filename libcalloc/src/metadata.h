@@ -7,6 +7,9 @@
 
 /* NULL when out of memory. Thread-safe. */
 void *cal__metadata_allocate(size_t size);
+/* The same for much at once, in a mapping of its own, which cal__metadata_bytes() does not count. Its address is a
+ * multiple of the kernel's page. */
+void *cal__metadata_map(size_t size);
 /* Bytes handed out so far. */
 size_t cal__metadata_bytes(void);
 

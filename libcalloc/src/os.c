@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "annotate.h"
+#include "link.h"
 #include "message.h"
 
 /* Of Linux 5.14, and of C libraries since; older kernels answer EINVAL. */
@@ -154,7 +155,8 @@ static const struct cal_source system_source = {
     .remap = system_remap,
 };
 
-static const struct cal_source *_Atomic current_source = &system_source;
+/* A link; NULL: that of the system. */
+static _Atomic uint64_t current_source;
 
 CAL_EXPORT const struct cal_source *cal_source_system(void)
 {
@@ -163,13 +165,14 @@ CAL_EXPORT const struct cal_source *cal_source_system(void)
 
 void cal__os_set_source(const struct cal_source *source)
 {
-    atomic_store_explicit(&current_source, source == NULL ? &system_source : source,
-                          memory_order_release);
+    cal__link_store(&current_source, source == &system_source ? NULL : source,
+                    memory_order_release);
 }
 
 const struct cal_source *cal__os_source(void)
 {
-    return atomic_load_explicit(&current_source, memory_order_acquire);
+    const struct cal_source *source = cal__link_load(&current_source, memory_order_acquire);
+    return source == NULL ? &system_source : source;
 }
 
 static void count_mapped(size_t added)

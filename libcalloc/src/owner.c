@@ -13,7 +13,7 @@
 
 /* Read without a lock, from the start to the first NULL. One that is read twice, or not at all, while
  * another is taken out is harmless: tables are valid for ever. */
-static const struct cal_owner *_Atomic asked[CAL_HOOKS_MAX + 1];
+static _Atomic uint64_t asked[CAL_HOOKS_MAX + 1]; /* links */
 
 /* Requests for more are nobody's. */
 static _Atomic size_t claims;
@@ -38,11 +38,11 @@ void cal__owner_add(const struct cal_owner *owner)
     if (CAL_HOOKS_FUNCTION(owner, claim) == NULL)
         return;
     unsigned place = 0;
-    while (atomic_load_explicit(&asked[place], memory_order_relaxed) != NULL)
+    while (atomic_load_explicit(&asked[place], memory_order_relaxed) != 0)
         place++;
     size_t largest = atomic_load_explicit(&claims, memory_order_relaxed);
     atomic_store_explicit(&claims, cal__max(largest, claims_of(owner)), memory_order_relaxed);
-    atomic_store_explicit(&asked[place], owner, memory_order_release);
+    cal__link_store(&asked[place], owner, memory_order_release);
 }
 
 void cal__owner_remove(const struct cal_owner *owner)
@@ -50,12 +50,12 @@ void cal__owner_remove(const struct cal_owner *owner)
     bool found = false;
     size_t largest = 0;
     for (unsigned place = 0; place < CAL_HOOKS_MAX; place++) {
-        found |= atomic_load_explicit(&asked[place], memory_order_relaxed) == owner;
+        found |= cal__link_load(&asked[place], memory_order_relaxed) == owner;
         if (found)
             atomic_store_explicit(&asked[place],
                                   atomic_load_explicit(&asked[place + 1], memory_order_relaxed),
                                   memory_order_release);
-        const struct cal_owner *left = atomic_load_explicit(&asked[place], memory_order_relaxed);
+        const struct cal_owner *left = cal__link_load(&asked[place], memory_order_relaxed);
         largest = left == NULL ? largest : cal__max(largest, claims_of(left));
     }
     atomic_store_explicit(&claims, largest, memory_order_relaxed);
@@ -63,7 +63,7 @@ void cal__owner_remove(const struct cal_owner *owner)
 
 bool cal__owner_claims(void)
 {
-    return atomic_load_explicit(&asked[0], memory_order_acquire) != NULL;
+    return atomic_load_explicit(&asked[0], memory_order_acquire) != 0;
 }
 
 size_t cal__owner_largest(void)
@@ -74,7 +74,7 @@ size_t cal__owner_largest(void)
 void *cal__owner_claim(const struct cal_call *call)
 {
     for (unsigned place = 0; place < CAL_HOOKS_MAX; place++) {
-        const struct cal_owner *owner = atomic_load_explicit(&asked[place], memory_order_acquire);
+        const struct cal_owner *owner = cal__link_load(&asked[place], memory_order_acquire);
         if (owner == NULL)
             break;
         void *block = call->bytes <= claims_of(owner) ? owner->claim(call) : NULL;
@@ -86,17 +86,23 @@ void *cal__owner_claim(const struct cal_call *call)
 
 static const struct cal_owner *owner_of(const struct cal__page *page)
 {
-    return atomic_load_explicit(&page->owner, memory_order_acquire);
+    return cal__link_load(&page->owner, memory_order_acquire);
+}
+
+/* Which may be anything. */
+static void *state_of(const struct cal__page *page)
+{
+    return (void *)cal__link_decoded((uintptr_t)page->free);
 }
 
 bool cal__owner_free(const struct cal__page *page, void *block, const struct cal_call *call)
 {
-    return owner_of(page)->deallocate(page->free, block, call);
+    return owner_of(page)->deallocate(state_of(page), block, call);
 }
 
 size_t cal__owner_usable(const struct cal__page *page, const void *block)
 {
-    size_t usable = owner_of(page)->usable(page->free, block);
+    size_t usable = owner_of(page)->usable(state_of(page), block);
     return usable == 0 ? SIZE_MAX : usable == CAL_RANGE_EMPTY ? 0 : usable;
 }
 
@@ -104,7 +110,7 @@ bool cal__owner_resize(const struct cal__page *page, void *block, size_t bytes)
 {
     const struct cal_owner *owner = owner_of(page);
     bool (*resize)(void *, void *, size_t) = CAL_HOOKS_FUNCTION(owner, resize);
-    return resize != NULL && resize(page->free, block, bytes);
+    return resize != NULL && resize(state_of(page), block, bytes);
 }
 
 struct cal_range_counts cal__owner_counts(const struct cal__page *page)
@@ -114,7 +120,7 @@ struct cal_range_counts cal__owner_counts(const struct cal__page *page)
     const struct cal_owner *owner = owner_of(page);
     void (*count)(void *, struct cal_range_counts *) = CAL_HOOKS_FUNCTION(owner, count);
     if (count != NULL)
-        count(page->free, &counts);
+        count(state_of(page), &counts);
     return counts;
 }
 
@@ -124,7 +130,7 @@ bool cal__owner_walk(const struct cal__page *page,
     const struct cal_owner *owner = owner_of(page);
     bool (*walk)(void *, bool (*)(void *, size_t, void *), void *) =
         CAL_HOOKS_FUNCTION(owner, walk);
-    return walk == NULL || walk(page->free, visit, argument);
+    return walk == NULL || walk(state_of(page), visit, argument);
 }
 
 struct cal_range_counts cal__owner_past(void)
@@ -155,8 +161,8 @@ CAL_EXPORT void *cal_range_map(const struct cal_owner *owner, size_t length, siz
         cal__annotate_accessible(address, cal__page_bytes(page));
     if (!page->zeroed)
         memset(address, 0, cal__page_bytes(page));
-    page->free = state;
-    atomic_store_explicit(&page->owner, owner, memory_order_release);
+    page->free = (void *)cal__link_encoded(state);
+    cal__link_store(&page->owner, owner, memory_order_release);
     return address;
 }
 

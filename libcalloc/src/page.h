@@ -18,11 +18,10 @@
 
 #include <stdatomic.h>
 
-#include "base.h"
+#include "link.h"
 
 struct cal__heap;
 struct cal__slots;
-struct cal_owner;
 
 enum cal__page_kind {
     CAL_PAGE_NONE, /* descriptor not in use, or its run is in nobody's hands */
@@ -60,7 +59,8 @@ struct cal__page {
     _Atomic uint64_t tag; /* number of the first granule */
     /* The page's start plus the key of the thread whose frees may take the fast path. */
     _Atomic uint64_t origin;
-    /* Blocks freed by the owner, linked through their first word; SLOTS: NULL; RANGE: the add-on's. */
+    /* Blocks freed by the owner, linked through their first word; SLOTS: NULL; RANGE: the add-on's, encoded
+     * as links are. */
     void *free;
     /* See above. A new target is one store of both, so that a fork between two cannot tear them. */
     union {
@@ -84,18 +84,18 @@ struct cal__page {
     /* Second line: other threads and rare events. */
     _Atomic uintptr_t remote __attribute__((aligned(64)));
     struct cal__heap *_Atomic heap; /* owner; written under the old owner's lock */
-    struct cal__page *next;         /* in the list that `list` names, or the span layer's */
-    struct cal__page *previous;
+    struct cal__link next;          /* in the list that `list` names, or the span layer's */
+    struct cal__link previous;
     union {
-        struct cal__page *returned_next; /* SLAB: in the owner's list of notified pages */
-        struct cal__page *newer;         /* FREE and dirty: freed after this one */
+        struct cal__link returned_next; /* SLAB: in the owner's list of notified pages */
+        struct cal__link newer;         /* FREE and dirty: freed after this one */
     };
     union {
         /* SLAB: bit i: slot i continues the block before it; or NULL. */
         _Atomic uint64_t *_Atomic merged;
-        /* SLOTS: what is known of the slots; RUN, HUGE: the same if an add-on has a say, or NULL. */
-        struct cal__slots *_Atomic slots;
-        const struct cal_owner *_Atomic owner; /* RANGE */
+        /* SLOTS: what is known of the slots; RUN, HUGE: the same if an add-on has a say, or NULL; RANGE: the
+         * add-on's table. A link. */
+        _Atomic uint64_t slots, owner;
     };
     union {
         uint64_t expiry; /* FREE: when to purge */
@@ -112,7 +112,7 @@ struct cal__page {
             /* SLAB, SLOTS, RANGE: granules that take memory, about; all of them where it was dirty. */
             uint16_t touched;
         };
-        struct cal__page *older; /* FREE and dirty: freed before this one */
+        struct cal__link older; /* FREE and dirty: freed before this one */
     };
 } __attribute__((aligned(128)));
 
@@ -176,10 +176,44 @@ CAL_INLINE bool cal__page_is_slab(const struct cal__page *page)
     return page->kind == CAL_PAGE_SLAB || page->kind == CAL_PAGE_SLOTS;
 }
 
+/* Not of SLAB and RANGE. */
+CAL_INLINE bool cal__page_has_slots(const struct cal__page *page)
+{
+    return atomic_load_explicit(&page->slots, memory_order_relaxed) != 0;
+}
+
 CAL_INLINE struct cal__slots *cal__page_slots(const struct cal__page *page)
 {
-    return atomic_load_explicit(&page->slots, memory_order_acquire);
+    return cal__link_load(&page->slots, memory_order_acquire);
 }
+
+CAL_INLINE struct cal__page *cal__page_next(const struct cal__page *page)
+{
+    return cal__link_get(&page->next);
+}
+
+CAL_INLINE struct cal__page *cal__page_previous(const struct cal__page *page)
+{
+    return cal__link_get(&page->previous);
+}
+
+CAL_INLINE void cal__page_set_next(struct cal__page *page, const struct cal__page *next)
+{
+    cal__link_set(&page->next, next);
+}
+
+CAL_INLINE void cal__page_set_previous(struct cal__page *page, const struct cal__page *previous)
+{
+    cal__link_set(&page->previous, previous);
+}
+
+/* Lists of pages have links in both directions, `next` and `previous`, from FIRST on. What two neighbours say
+ * of each other is compared before it is used. */
+void cal__page_list_push(struct cal__link *first, struct cal__page *page);
+/* LAST is the other end. */
+void cal__page_list_append(struct cal__link *first, struct cal__link *last, struct cal__page *page);
+/* LAST may be NULL, for a list that knows only its first. */
+void cal__page_list_remove(struct cal__link *first, struct cal__link *last, struct cal__page *page);
 
 CAL_INLINE void *cal__remote_first(uintptr_t remote)
 {

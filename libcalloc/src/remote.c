@@ -19,7 +19,7 @@
 static struct cal__lock abandoned_lock;
 /* Pages with room, those of CAL_PAGE_SLOTS in the second row. One without is in no list: the next free
  * of one of its blocks finds it. */
-static struct cal__page *abandoned[2][CAL_CLASSES];
+static struct cal__link abandoned[2][CAL_CLASSES];
 /* Lets the usual case, that there are none, go without the lock. */
 static _Atomic size_t abandoned_pages;
 /* Of those of CAL_PAGE_SLOTS the ones that nothing of is used. To close a slab and open one again costs more, system
@@ -34,11 +34,13 @@ static CAL_NOINLINE void notify(struct cal__page *page)
     struct cal__heap *heap = cal__page_heap(page);
     if (heap == NULL)
         return;
+    if (CAL_UNLIKELY(cal__link_get(&heap->self) != heap))
+        cal__link_broken(page);
     cal__lock_acquire(&heap->lock);
     if (cal__page_heap(page) == heap && !page->queued) {
         page->queued = true;
-        page->returned_next = atomic_load_explicit(&heap->returned, memory_order_relaxed);
-        atomic_store_explicit(&heap->returned, page, memory_order_relaxed);
+        page->returned_next.word = atomic_load_explicit(&heap->returned, memory_order_relaxed);
+        cal__link_store(&heap->returned, page, memory_order_relaxed);
     }
     cal__lock_release(&heap->lock);
 }
@@ -69,22 +71,24 @@ void cal__remote_request_notice(struct cal__page *page)
 void cal__remote_disown(struct cal__heap *heap, struct cal__page *page)
 {
     cal__lock_acquire(&heap->lock);
-    struct cal__page *queued = atomic_load_explicit(&heap->returned, memory_order_relaxed);
+    struct cal__page *queued = cal__link_load(&heap->returned, memory_order_relaxed);
     if (page->queued && queued == page) {
-        atomic_store_explicit(&heap->returned, page->returned_next, memory_order_relaxed);
+        atomic_store_explicit(&heap->returned, page->returned_next.word, memory_order_relaxed);
     } else if (page->queued) {
-        while (queued->returned_next != page)
-            queued = queued->returned_next;
+        while (queued != NULL && cal__link_get(&queued->returned_next) != page)
+            queued = cal__link_get(&queued->returned_next);
+        if (CAL_UNLIKELY(queued == NULL))
+            cal__link_broken(page);
         queued->returned_next = page->returned_next;
     }
     page->queued = false;
-    page->returned_next = NULL;
+    page->returned_next.word = 0;
     /* Whoever still wants to give notice looks here first, under the lock. */
     atomic_store_explicit(&page->heap, NULL, memory_order_release);
     cal__lock_release(&heap->lock);
 }
 
-static struct cal__page **abandoned_list(const struct cal__page *page)
+static struct cal__link *abandoned_list(const struct cal__page *page)
 {
     return &abandoned[page->kind == CAL_PAGE_SLOTS][page->size_class];
 }
@@ -93,13 +97,7 @@ static void abandoned_unlink(struct cal__page *page)
 {
     if (page->list != CAL_LIST_ABANDONED)
         return;
-    if (page->next != NULL)
-        page->next->previous = page->previous;
-    if (page->previous != NULL)
-        page->previous->next = page->next;
-    else
-        *abandoned_list(page) = page->next;
-    page->next = page->previous = NULL;
+    cal__page_list_remove(abandoned_list(page), NULL, page);
     page->list = CAL_LIST_NONE;
     atomic_fetch_sub_explicit(&abandoned_pages, 1, memory_order_relaxed);
 }
@@ -111,11 +109,7 @@ static void abandoned_offer(struct cal__page *page)
         cal__page_used(page) + cal__page_threshold(page) > page->capacity)
         return;
     page->list = CAL_LIST_ABANDONED;
-    page->previous = NULL;
-    page->next = *abandoned_list(page);
-    if (page->next != NULL)
-        page->next->previous = page;
-    *abandoned_list(page) = page;
+    cal__page_list_push(abandoned_list(page), page);
     atomic_fetch_add_explicit(&abandoned_pages, 1, memory_order_relaxed);
 }
 
@@ -185,21 +179,22 @@ void cal__remote_release_idle(void)
     cal__lock_acquire(&abandoned_lock);
     for (unsigned i = 0; i < CAL_CLASSES && idle_pages != 0; i++) {
         struct cal__page *next;
-        for (struct cal__page *page = abandoned[true][i]; page != NULL; page = next) {
-            next = page->next;
+        for (struct cal__page *page = cal__link_get(&abandoned[true][i]); page != NULL;
+             page = next) {
+            next = cal__page_next(page);
             if (!is_idle(page))
                 continue;
             abandoned_unlink(page);
             idle_pages--;
-            page->next = released;
+            cal__page_set_next(page, released);
             released = page;
         }
     }
     cal__lock_release(&abandoned_lock);
     while (released != NULL) {
         struct cal__page *page = released;
-        released = page->next;
-        page->next = NULL;
+        released = cal__page_next(page);
+        page->next.word = 0;
         cal__heap_release_page(page);
     }
 }
@@ -295,7 +290,7 @@ bool cal__remote_collect(struct cal__page *page, uintptr_t empty)
         page->countdown -= slots;
     } else if (push_list(page, first) != slots && page->kind == CAL_PAGE_SLOTS) {
         /* Something wrote to the marks. */
-        cal__fatal("double free", first);
+        cal__link_broken(page);
     }
     return true;
 }
@@ -322,12 +317,14 @@ void cal__heap_drain_returned(struct cal__heap *heap)
     /* The other direction, at the same time: nothing is held back by a thread that does something. */
     if (atomic_load_explicit(&heap->gather, memory_order_relaxed) != NULL)
         cal__gather_send_all(heap);
-    while (atomic_load_explicit(&heap->returned, memory_order_relaxed) != NULL) {
+    while (atomic_load_explicit(&heap->returned, memory_order_relaxed) != 0) {
         cal__lock_acquire(&heap->lock);
-        struct cal__page *page = atomic_load_explicit(&heap->returned, memory_order_relaxed);
+        struct cal__page *page = cal__link_load(&heap->returned, memory_order_relaxed);
         if (page != NULL) {
-            atomic_store_explicit(&heap->returned, page->returned_next, memory_order_relaxed);
-            page->returned_next = NULL;
+            if (CAL_UNLIKELY(!page->queued || cal__page_heap(page) != heap))
+                cal__link_broken(page);
+            atomic_store_explicit(&heap->returned, page->returned_next.word, memory_order_relaxed);
+            page->returned_next.word = 0;
             page->queued = false;
         }
         cal__lock_release(&heap->lock);
@@ -376,7 +373,7 @@ void cal__remote_orphan(struct cal__page *page)
 static void abandon_list(struct cal__heap *heap, struct cal__page *page)
 {
     while (page != NULL) {
-        struct cal__page *next = page->next;
+        struct cal__page *next = cal__page_next(page);
         cal__heap_drop_page(heap, page);
         abandon(page);
         page = next;
@@ -387,18 +384,18 @@ void cal__remote_abandon_all(struct cal__heap *heap)
 {
     cal__gather_end(heap);
     cal__lock_acquire(&heap->lock);
-    struct cal__page *page = atomic_load_explicit(&heap->returned, memory_order_relaxed);
-    atomic_store_explicit(&heap->returned, NULL, memory_order_relaxed);
+    struct cal__page *page = cal__link_load(&heap->returned, memory_order_relaxed);
+    atomic_store_explicit(&heap->returned, 0, memory_order_relaxed);
     for (struct cal__page *next; page != NULL; page = next) {
-        next = page->returned_next;
-        page->returned_next = NULL;
+        next = cal__link_get(&page->returned_next);
+        page->returned_next.word = 0;
         page->queued = false;
     }
     for (unsigned i = 0; i < CAL_CLASSES; i++) {
         cal__heap_flush(heap, i);
         abandon_list(heap, heap->bins[i].current);
-        abandon_list(heap, heap->bins[i].partial_first);
-        abandon_list(heap, heap->bins[i].full);
+        abandon_list(heap, cal__link_get(&heap->bins[i].partial_first));
+        abandon_list(heap, cal__link_get(&heap->bins[i].full));
     }
     cal__lock_release(&heap->lock);
 }
@@ -408,7 +405,8 @@ struct cal__page *cal__remote_adopt(struct cal__heap *heap, unsigned size_class)
     if (atomic_load_explicit(&abandoned_pages, memory_order_relaxed) == 0)
         return NULL;
     cal__lock_acquire(&abandoned_lock);
-    struct cal__page *page = abandoned[(heap->direct & CAL_DIRECT_SLOTS) != 0][size_class];
+    struct cal__page *page =
+        cal__link_get(&abandoned[(heap->direct & CAL_DIRECT_SLOTS) != 0][size_class]);
     if (page != NULL) {
         idle_pages -= is_idle(page);
         abandoned_unlink(page);

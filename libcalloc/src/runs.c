@@ -6,37 +6,43 @@
 #define PAGES_PER_CHUNK 31
 
 struct chunk {
-    struct chunk *next;
+    struct cal__link next;
     struct cal__page pages[PAGES_PER_CHUNK];
 };
 
 struct cal__run_set cal__runs_dirty;
 struct cal__run_set cal__runs_clean;
-static struct cal__page *oldest;
-static struct cal__page *newest;
-static struct chunk *chunks;
-static struct cal__page *unused_pages;
+static struct cal__link oldest;
+static struct cal__link newest;
+static struct cal__link chunks;
+static struct cal__link unused_pages;
 
 _Static_assert(sizeof(struct chunk) == 4096, "a chunk of descriptors fills a kernel page");
 
 /* Descriptors. */
 
+static void unused_push(struct cal__page *page)
+{
+    page->next = unused_pages;
+    cal__link_set(&unused_pages, page);
+}
+
 struct cal__page *cal__page_new(void)
 {
-    if (unused_pages == NULL) {
+    if (unused_pages.word == 0) {
         struct chunk *chunk = cal__metadata_allocate(sizeof *chunk);
         if (chunk == NULL)
             return NULL;
         chunk->next = chunks;
-        chunks = chunk;
-        for (size_t i = PAGES_PER_CHUNK; i-- > 0;) {
-            chunk->pages[i].next = unused_pages;
-            unused_pages = &chunk->pages[i];
-        }
+        cal__link_set(&chunks, chunk);
+        for (size_t i = PAGES_PER_CHUNK; i-- > 0;)
+            unused_push(&chunk->pages[i]);
     }
-    struct cal__page *page = unused_pages;
+    struct cal__page *page = cal__link_get(&unused_pages);
+    if (CAL_UNLIKELY(page->kind != CAL_PAGE_NONE || cal__page_first(page) != 0))
+        cal__link_broken(page);
     unused_pages = page->next;
-    page->next = NULL;
+    cal__page_set_next(page, NULL);
     return page;
 }
 
@@ -45,8 +51,7 @@ void cal__page_delete(struct cal__page *page)
     atomic_store_explicit(&page->granules, 0, memory_order_relaxed);
     atomic_store_explicit(&page->tag, 0, memory_order_release);
     page->kind = CAL_PAGE_NONE;
-    page->next = unused_pages;
-    unused_pages = page;
+    unused_push(page);
 }
 
 void cal__page_set_range(struct cal__page *page, uint64_t first, size_t granules)
@@ -58,7 +63,8 @@ void cal__page_set_range(struct cal__page *page, uint64_t first, size_t granules
 
 bool cal__page_visit(bool (*visit)(struct cal__page *page, void *argument), void *argument)
 {
-    for (struct chunk *chunk = chunks; chunk != NULL; chunk = chunk->next)
+    for (struct chunk *chunk = cal__link_get(&chunks); chunk != NULL;
+         chunk = cal__link_get(&chunk->next))
         for (size_t i = 0; i < PAGES_PER_CHUNK; i++)
             if (chunk->pages[i].kind != CAL_PAGE_NONE && !visit(&chunk->pages[i], argument))
                 return false;
@@ -92,16 +98,23 @@ static void map_ends(struct cal__page *run, bool present)
  * takes over or behind which it belongs; NULL: first. */
 static void queue_insert(struct cal__page *run, struct cal__page *older)
 {
-    run->older = older;
-    run->newer = older != NULL ? older->newer : oldest;
-    *(run->newer != NULL ? &run->newer->older : &newest) = run;
-    *(older != NULL ? &older->newer : &oldest) = run;
+    struct cal__page *newer = cal__link_get(older != NULL ? &older->newer : &oldest);
+    cal__link_set(&run->older, older);
+    cal__link_set(&run->newer, newer);
+    cal__link_set(newer != NULL ? &newer->older : &newest, run);
+    cal__link_set(older != NULL ? &older->newer : &oldest, run);
 }
 
 static void queue_remove(struct cal__page *run)
 {
-    *(run->newer != NULL ? &run->newer->older : &newest) = run->older;
-    *(run->older != NULL ? &run->older->newer : &oldest) = run->newer;
+    struct cal__page *newer = cal__link_get(&run->newer);
+    struct cal__page *older = cal__link_get(&run->older);
+    struct cal__link *from_newer = newer != NULL ? &newer->older : &newest;
+    struct cal__link *from_older = older != NULL ? &older->newer : &oldest;
+    if (CAL_UNLIKELY(cal__link_get(from_newer) != run || cal__link_get(from_older) != run))
+        cal__link_broken(run);
+    *from_newer = run->older;
+    *from_older = run->newer;
 }
 
 bool cal__runs_queued(const struct cal__page *run)
@@ -113,11 +126,7 @@ static void run_link(struct cal__page *run, struct cal__page *older)
 {
     struct cal__run_set *set = set_of(run);
     unsigned bin = bin_of(cal__page_granules(run));
-    run->previous = NULL;
-    run->next = set->bin[bin];
-    if (run->next != NULL)
-        run->next->previous = run;
-    set->bin[bin] = run;
+    cal__page_list_push(&set->bin[bin], run);
     set->nonempty |= (uint64_t)1 << bin;
     set->granules += cal__page_granules(run);
     set->runs++;
@@ -131,11 +140,8 @@ void cal__runs_remove(struct cal__page *run)
 {
     struct cal__run_set *set = set_of(run);
     unsigned bin = bin_of(cal__page_granules(run));
-    if (run->next != NULL)
-        run->next->previous = run->previous;
-    if (run->previous != NULL)
-        run->previous->next = run->next;
-    else if ((set->bin[bin] = run->next) == NULL)
+    cal__page_list_remove(&set->bin[bin], NULL, run);
+    if (set->bin[bin].word == 0)
         set->nonempty &= ~((uint64_t)1 << bin);
     set->granules -= cal__page_granules(run);
     set->runs--;
@@ -158,13 +164,14 @@ static void absorb(struct cal__page *part, struct age *age)
 {
     /* The part that leaves the queue may be the one whose place was to be taken. */
     if (age->older == part)
-        age->older = part->older;
+        age->older = cal__link_get(&part->older);
     /* A part that was refused says nothing of the others. */
     bool refused = part->list == CAL_LIST_REFUSED;
     bool larger = cal__page_granules(part) > age->granules;
     if (age->list == CAL_LIST_REFUSED ? !refused || larger : !refused && larger)
-        *age = (struct age){cal__page_granules(part), part->expiry,
-                            cal__runs_queued(part) ? part->older : NULL, part->list};
+        *age =
+            (struct age){cal__page_granules(part), part->expiry,
+                         cal__runs_queued(part) ? cal__link_get(&part->older) : NULL, part->list};
     cal__runs_remove(part);
     cal__page_delete(part);
 }
@@ -179,7 +186,7 @@ void cal__runs_insert(struct cal__page *run)
 {
     uint64_t first = cal__page_first(run);
     size_t granules = cal__page_granules(run);
-    struct age age = {granules, run->expiry, newest, run->list};
+    struct age age = {granules, run->expiry, cal__link_get(&newest), run->list};
     struct cal__page *left = cal__map_find(first - 1);
     if (joins(run, left)) {
         first = cal__page_first(left);
@@ -199,7 +206,7 @@ void cal__runs_insert(struct cal__page *run)
 
 struct cal__page *cal__runs_oldest(void)
 {
-    return oldest;
+    return cal__link_get(&oldest);
 }
 
 /* Granules to skip at the start of RUN to reach a multiple of ALIGNMENT. */
@@ -219,7 +226,8 @@ struct cal__page *cal__runs_find(const struct cal__run_set *set, size_t granules
     for (; candidates != 0; candidates &= candidates - 1) {
         unsigned bin = (unsigned)__builtin_ctzll(candidates);
         struct cal__page *best = NULL;
-        for (struct cal__page *run = set->bin[bin]; run != NULL; run = run->next) {
+        for (struct cal__page *run = cal__link_get(&set->bin[bin]); run != NULL;
+             run = cal__page_next(run)) {
             if (!run_fits(run, granules, alignment))
                 continue;
             if (bin != CAL_RUNS_LONG - 1)
@@ -235,13 +243,14 @@ struct cal__page *cal__runs_find(const struct cal__run_set *set, size_t granules
 
 struct cal__page *cal__runs_long(const struct cal__run_set *set)
 {
-    return set->nonempty == 0 ? NULL : set->bin[63 - __builtin_clzll(set->nonempty)];
+    return set->nonempty == 0 ? NULL
+                              : cal__link_get(&set->bin[63 - __builtin_clzll(set->nonempty)]);
 }
 
 struct cal__page *cal__runs_longest(const struct cal__run_set *set)
 {
     struct cal__page *best = cal__runs_long(set);
-    for (struct cal__page *run = best; run != NULL; run = run->next)
+    for (struct cal__page *run = best; run != NULL; run = cal__page_next(run))
         if (cal__page_granules(run) > cal__page_granules(best))
             best = run;
     return best;
@@ -270,7 +279,7 @@ struct cal__page *cal__runs_cut(struct cal__page *run, size_t granules, size_t a
             cal__page_delete(before);
         return NULL;
     }
-    struct cal__page *older = cal__runs_queued(run) ? run->older : NULL;
+    struct cal__page *older = cal__runs_queued(run) ? cal__link_get(&run->older) : NULL;
     cal__runs_remove(run);
     cal__page_set_range(run, first + head, granules);
     if (before != NULL)

@@ -13,9 +13,8 @@
 #define CAL_RUNS_LONG 64
 
 struct cal__run_set {
-    uint64_t nonempty; /* bit i: bin i has runs */
-    struct cal__page
-        *bin[CAL_RUNS_LONG]; /* bin i: those of i + 1 granules; the last: longer, too */
+    uint64_t nonempty;                   /* bit i: bin i has runs */
+    struct cal__link bin[CAL_RUNS_LONG]; /* bin i: those of i + 1 granules; the last: longer, too */
     size_t granules;
     size_t runs;
 };

@@ -14,16 +14,14 @@
 /* Records wait for their next use on a shelf of their class; those of large blocks have one too. */
 #define SHELVES (CAL_SLOTS_LARGE_SHELF + 1)
 
-struct cal_slots cal__slots_played;
 #define played cal__slots_played
-static _Atomic bool playing;
 
 static struct cal__lock lock;
-static struct cal__slots *unused[SHELVES];
+static struct cal__link unused[SHELVES];
 
 const struct cal_slots *cal__slots_role(void)
 {
-    return atomic_load_explicit(&playing, memory_order_acquire) ? &played : NULL;
+    return atomic_load_explicit(&cal__sealed.playing, memory_order_acquire) ? &played : NULL;
 }
 
 size_t cal__slots_extra_of(const struct cal_slots *role)
@@ -33,11 +31,10 @@ size_t cal__slots_extra_of(const struct cal_slots *role)
     return says ? role->extra : 0;
 }
 
-void cal__slots_play(const struct cal_slots *role)
+void cal__slots_play(const struct cal_slots *role, bool early)
 {
-    /* What an older add-on does not know is NULL. */
-    memcpy(&played, role, cal__min(role->size, sizeof played));
-    atomic_store_explicit(&playing, true, memory_order_release);
+    cal__link_start(role, early);
+    cal__map_guard();
 }
 
 /* Records. */
@@ -50,11 +47,53 @@ static size_t words_of(uint32_t slots)
 static struct cal__slots *take_from_shelf(unsigned shelf)
 {
     cal__lock_acquire(&lock);
-    struct cal__slots *slots = unused[shelf];
-    if (slots != NULL)
+    struct cal__slots *slots = cal__link_get(&unused[shelf]);
+    if (slots != NULL) {
+        if (CAL_UNLIKELY(slots->shelf != shelf || slots->sum != (uintptr_t)slots))
+            cal__link_broken(slots);
         unused[shelf] = slots->next_unused;
+    }
     cal__lock_release(&lock);
     return slots;
+}
+
+/* What a record says of itself and must not change while it is in use. The pointers in it are what the role reads,
+ * and cannot be encoded. */
+static uint64_t sum_of(const struct cal__slots *slots)
+{
+    const struct cal_slab *slab = &slots->slab;
+    uint64_t sum = (uintptr_t)slots;
+    sum = cal__link_sum(sum, (uintptr_t)slab->first);
+    sum = cal__link_sum(sum, slab->block_size);
+    sum = cal__link_sum(sum, slab->room);
+    sum = cal__link_sum(sum, (uintptr_t)slab->marks);
+    sum = cal__link_sum(sum, (uintptr_t)slab->state);
+    sum = cal__link_sum(sum, (uintptr_t)slab->free_slots);
+    sum = cal__link_sum(sum, (uintptr_t)slots->resting);
+    sum = cal__link_sum(sum, (uintptr_t)slab->address);
+    sum = cal__link_sum(sum, slab->length);
+    sum = cal__link_sum(sum, slots->factor);
+    sum = cal__link_sum(sum, (uint64_t)slab->slots << 32 | slots->few);
+    return cal__link_sum(sum, slots->shelf);
+}
+
+void cal__slots_check(const struct cal__page *page)
+{
+    const struct cal__slots *slots = cal__page_slots(page);
+    if (CAL_UNLIKELY(slots == NULL || cal__slots_page(slots) != page ||
+                     slots->sum != sum_of(slots)))
+        cal__link_broken(page);
+}
+
+void cal__slots_seal(struct cal__slots *slots)
+{
+    slots->sum = sum_of(slots);
+}
+
+void cal__slots_publish(struct cal__page *page, struct cal__slots *slots)
+{
+    cal__slots_seal(slots);
+    cal__link_store(&page->slots, slots, memory_order_release);
 }
 
 static size_t state_bytes(uint32_t slots)
@@ -82,9 +121,10 @@ void cal__slots_record_delete(struct cal__slots *slots)
     memset(slab->free_slots, 0, words_of(slab->slots) * sizeof *slab->free_slots);
     memset(slots->resting, 0, words_of(slab->slots) * sizeof *slots->resting);
     memset(slab->state, 0, state_bytes(slab->slots));
+    slots->sum = (uintptr_t)slots;
     cal__lock_acquire(&lock);
     slots->next_unused = unused[slots->shelf];
-    unused[slots->shelf] = slots;
+    cal__link_set(&unused[slots->shelf], slots);
     cal__lock_release(&lock);
 }
 
@@ -124,7 +164,7 @@ struct cal__slots *cal__slots_record_new(struct cal__page *page, unsigned shelf,
                  .marks = (uint32_t *)(void *)(start + head + state + 2 * bits)},
         .resting = (uint64_t *)(void *)(start + head + state + bits),
         .next = CAL_SLOT_ANY,
-        .page = page,
+        .page = {cal__link_encoded(page)},
         .shelf = shelf,
     };
     set_all(slots->slab.free_slots, count);
@@ -187,7 +227,7 @@ static void extend(struct cal__slots *slots)
         slots->reach = end;
     }
     /* They count as cut. */
-    struct cal__page *page = slots->page;
+    struct cal__page *page = cal__slots_page(slots);
     atomic_store_explicit(&page->carved,
                           (uint16_t)(cal__page_carved(page) + slots->at_hand - first),
                           memory_order_relaxed);
@@ -243,7 +283,7 @@ bool cal__slots_open(struct cal__page *page)
     /* Any of it may be used next. */
     if (cal__page_granules(page) > page->touched)
         cal__span_touch(page, cal__page_granules(page));
-    atomic_store_explicit(&page->slots, slots, memory_order_release);
+    cal__slots_publish(page, slots);
     return true;
 }
 
@@ -252,11 +292,12 @@ void cal__slots_close(struct cal__page *page)
     struct cal__slots *slots = cal__page_slots(page);
     if (slots == NULL)
         return;
+    cal__slots_check(page);
     if (played.close != NULL)
         played.close(&slots->slab);
     /* A walk, which has this lock all the time, must not find a record that has another use meanwhile. */
     cal__span_lock();
-    atomic_store_explicit(&page->slots, NULL, memory_order_relaxed);
+    cal__link_store(&page->slots, NULL, memory_order_relaxed);
     cal__span_unlock(false);
     cal__slots_record_delete(slots);
 }
@@ -265,8 +306,11 @@ void cal__slots_close(struct cal__page *page)
 
 static uint32_t first_free(struct cal__slots *slots)
 {
-    while (slots->slab.free_slots[slots->first_word] == 0)
+    while (slots->first_word < words_of(slots->slab.slots) &&
+           slots->slab.free_slots[slots->first_word] == 0)
         slots->first_word++;
+    if (CAL_UNLIKELY(slots->first_word >= words_of(slots->slab.slots)))
+        cal__link_broken(slots);
     return slots->first_word * 64 +
            (uint32_t)__builtin_ctzll(slots->slab.free_slots[slots->first_word]);
 }
@@ -276,44 +320,59 @@ static CAL_NOINLINE void choose_word(struct cal__slots *slots)
 {
     uint32_t words = (uint32_t)words_of(slots->reach);
     uint32_t word = (uint32_t)(played.random() >> 32) % words;
-    while (slots->slab.free_slots[word] == 0)
+    for (uint32_t looked_at = 0; slots->slab.free_slots[word] == 0; looked_at++) {
+        if (CAL_UNLIKELY(looked_at == words))
+            cal__link_broken(slots);
         word = word + 1 == words ? 0 : word + 1;
+    }
     slots->word = word;
 }
 
-static void withdraw(struct cal__slots *slots, uint32_t slot)
+static void withdraw(struct cal__slots *slots, struct cal__page *page, uint32_t slot)
 {
     slots->slab.free_slots[slot / 64] &= ~((uint64_t)1 << slot % 64);
     slots->at_hand--;
-    slots->page->countdown++;
+    page->countdown++;
 }
 
-static uint32_t take_first(struct cal__slots *slots)
+static uint32_t take_first(struct cal__slots *slots, struct cal__page *page)
 {
     uint32_t slot = first_free(slots);
-    withdraw(slots, slot);
+    withdraw(slots, page, slot);
     return slot;
 }
 
-static uint32_t take_random(struct cal__slots *slots)
+/* Now and then, by random bits that are left over, all of the record is looked at. */
+static void look_at_some(const struct cal__page *page, uint64_t random)
 {
+    if (random % 16 == 0)
+        cal__slots_check(page);
+}
+
+static uint32_t take_random(struct cal__slots *slots, struct cal__page *page)
+{
+    if (CAL_UNLIKELY(slots->word >= words_of(slots->slab.slots)))
+        cal__link_broken(slots);
     if (slots->slab.free_slots[slots->word] == 0)
         choose_word(slots);
-    if (slots->choices <= 1)
-        slots->choices = CAL_SLOTS_CHOOSER(played.random());
+    if (slots->choices <= 1) {
+        uint64_t random = played.random();
+        look_at_some(page, random);
+        slots->choices = CAL_SLOTS_CHOOSER(random);
+    }
     slots->next = cal__slots_choose(slots, slots->slab.free_slots[slots->word]);
-    return cal__slots_take_next(slots, slots->page);
+    return cal__slots_take_next(slots, page);
 }
 
 /* There is a slot at hand; CAL_SLOT_ANY if the role has held the last one. */
-static uint32_t take_chosen(struct cal__slots *slots)
+static uint32_t take_chosen(struct cal__slots *slots, struct cal__page *page)
 {
     if (CAL_LIKELY(played.choose == NULL))
-        return played.random == NULL ? take_first(slots) : take_random(slots);
+        return played.random == NULL ? take_first(slots, page) : take_random(slots, page);
     uint32_t slot = played.choose(&slots->slab);
     if (slot >= slots->slab.slots || !is_free(slots, slot))
         return CAL_SLOT_ANY;
-    withdraw(slots, slot);
+    withdraw(slots, page, slot);
     return slot;
 }
 
@@ -332,15 +391,18 @@ static bool have_at_hand(struct cal__page *page, struct cal__slots *slots)
 
 void *cal__slots_take(struct cal__heap *heap, struct cal__page *page, uint32_t *slot)
 {
-    struct cal__slots *slots = cal__page_slots(page);
+    uint64_t address = cal__slots_address(page);
+    if (CAL_UNLIKELY(address > CAL_SLOTS_LAST))
+        cal__link_broken(page);
+    struct cal__slots *slots = (struct cal__slots *)address;
     if (!have_at_hand(page, slots))
         return NULL;
-    *slot = take_chosen(slots);
+    *slot = take_chosen(slots, page);
     if (CAL_UNLIKELY(*slot == CAL_SLOT_ANY)) {
         /* The role may have held what was left. */
         if (!have_at_hand(page, slots))
             return NULL;
-        *slot = take_first(slots);
+        *slot = take_first(slots, page);
     }
     heap->taken[page->size_class]++;
     return cal__slots_block(slots, *slot);
@@ -361,7 +423,10 @@ void cal__slots_put_remote(struct cal__slots *slots, uint32_t slot)
 void *cal__slots_next(const struct cal__page *page, const void *block)
 {
     const struct cal__slots *slots = cal__page_slots(page);
-    uint32_t mark = cal_slot_mark(&slots->slab, cal__slots_index(slots, block));
+    uint32_t slot = cal__slots_index(slots, block);
+    if (CAL_UNLIKELY(slot == CAL_SLOT_ANY))
+        cal__link_broken(page);
+    uint32_t mark = cal_slot_mark(&slots->slab, slot);
     if (CAL_UNLIKELY(mark < CAL_SLOT_LAST || mark >= CAL_MARK_KEPT ||
                      (mark >= CAL_SLOT_LINK && mark - CAL_SLOT_LINK >= slots->slab.slots)))
         cal__fatal("double free", block);
@@ -371,7 +436,10 @@ void *cal__slots_next(const struct cal__page *page, const void *block)
 void cal__slots_set_next(struct cal__page *page, void *block, const void *next)
 {
     struct cal__slots *slots = cal__page_slots(page);
-    uint32_t mark = next == NULL ? CAL_SLOT_LAST : CAL_SLOT_LINK + cal__slots_index(slots, next);
+    uint32_t following = next == NULL ? 0 : cal__slots_index(slots, next);
+    if (CAL_UNLIKELY(following == CAL_SLOT_ANY))
+        cal__link_broken(page);
+    uint32_t mark = next == NULL ? CAL_SLOT_LAST : CAL_SLOT_LINK + following;
     /* Whoever sees it sees the zeros that an add-on wrote before, too. */
     cal_slot_set_mark(&slots->slab, cal__slots_index(slots, block), mark);
 }
@@ -380,7 +448,7 @@ void cal__slots_set_next(struct cal__page *page, void *block, const void *next)
 
 void cal__slots_give(struct cal__slots *slots, uint32_t slot)
 {
-    struct cal__page *page = slots->page;
+    struct cal__page *page = cal__slots_page(slots);
     if (CAL_UNLIKELY(page->kind != CAL_PAGE_SLOTS)) {
         cal__slots_large_give(page);
     } else if (CAL_UNLIKELY(cal__page_heap(page) != cal__thread_heap)) {
@@ -392,6 +460,7 @@ void cal__slots_give(struct cal__slots *slots, uint32_t slot)
 
 uint32_t cal__slots_rebuild(struct cal__page *page)
 {
+    cal__slots_check(page);
     struct cal__slots *slots = cal__page_slots(page);
     uint32_t used = 0, carved = 0;
     size_t bytes = words_of(slots->slab.slots) * sizeof(uint64_t);
@@ -512,6 +581,6 @@ CAL_EXPORT int cal_slot_hold(struct cal_slab *slab, uint32_t slot)
     if (slot >= slab->slots || !is_free(slots, slot))
         return -EINVAL;
     set_mark(slots, slot, CAL_MARK_KEPT);
-    withdraw(slots, slot);
+    withdraw(slots, cal__slots_page(slots), slot);
     return 0;
 }

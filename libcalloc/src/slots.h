@@ -26,9 +26,9 @@
 
 #include "heap.h"
 
-/* Marks below CAL_MARK_KEPT, the first two of <calloc/hooks.h>. */
+/* Marks below CAL_MARK_KEPT, the first three of <calloc/hooks.h>. */
 enum cal__slot_mark {
-    CAL_SLOT_FREED = CAL_MARK_WITHHELD + 1,
+    CAL_SLOT_FREED = CAL_MARK_FREED,
     CAL_SLOT_LAST, /* in page->remote, the last there ... */
     CAL_SLOT_LINK, /* ... or this plus the number of the next */
 };
@@ -47,9 +47,10 @@ struct cal__slots {
     uint32_t rest;       /* bits in `resting` */
     uint32_t last_freed; /* the slot that rests longest, if it rests */
 
-    struct cal__page *page;
-    struct cal__slots *next_unused;
-    unsigned shelf;      /* where it waits for its next use */
+    struct cal__link page;
+    struct cal__link next_unused;
+    uint64_t sum;   /* of all that does not change while the page is open: cal__slots_check() */
+    unsigned shelf; /* where it waits for its next use */
     uint32_t first_word; /* of free_slots: those before it are zero */
     uint64_t expiry;     /* of one that rests (slots_large.c), in milliseconds */
     uint32_t reach;      /* slots from the first on that were at hand ever */
@@ -64,7 +65,7 @@ _Static_assert(CAL_SLOT_LINK + CAL_SLAB_LARGE_GRANULES * CAL_GRANULE / CAL_ALIGN
                "a mark holds any link");
 
 /* What is played; all NULL while nothing is. */
-extern struct cal_slots cal__slots_played __attribute__((visibility("hidden")));
+#define cal__slots_played (cal__sealed.slots)
 
 /* Records: one for COUNT slots, all free, or NULL without memory; the role sees it, and what it withholds is marked:
  * false without memory, else *USABLE are those that it leaves; and it is used no more. They wait for their next use on a
@@ -81,8 +82,15 @@ const struct cal_slots *cal__slots_role(void);
 /* Bytes that a block of a slab needs on top, as a table says that may be older; 0 for NULL. */
 #define CAL_SLOTS_EXTRA_MAX 4096
 size_t cal__slots_extra_of(const struct cal_slots *role);
-/* From now on ROLE is played, of which only so much is read as its size says; for ever. */
-void cal__slots_play(const struct cal_slots *role);
+/* From now on ROLE is played, see link.h; for ever. */
+void cal__slots_play(const struct cal_slots *role, bool early);
+
+/* What must not change any more is in place: after open(), and where that is not so any more; and the page gets it. */
+void cal__slots_seal(struct cal__slots *slots);
+void cal__slots_publish(struct cal__page *page, struct cal__slots *slots);
+/* Ends the process if the record of a page that has one is not what it was made, or not the page's. About 40
+ * instructions. */
+void cal__slots_check(const struct cal__page *page);
 
 /* Makes a fresh page of SLOTS, whose block size is set, one with free slots. False without memory. */
 bool cal__slots_open(struct cal__page *page);
@@ -172,6 +180,19 @@ CAL_INLINE uint32_t cal__slots_take_next(struct cal__slots *slots, struct cal__p
     }
     return slot;
 }
+
+CAL_INLINE struct cal__page *cal__slots_page(const struct cal__slots *slots)
+{
+    return cal__link_follow(slots->page.word, slots);
+}
+
+/* As cal__page_slots() of a page of CAL_PAGE_SLOTS while the role is played, where instructions are counted: what is
+ * above CAL_SLOTS_LAST is no record. */
+CAL_INLINE uint64_t cal__slots_address(const struct cal__page *page)
+{
+    return atomic_load_explicit(&page->slots, memory_order_acquire) * cal__sealed.decode;
+}
+#define CAL_SLOTS_LAST (cal__sealed.last)
 
 /* A claimed slot is free: it goes back to its page, and that to whom it belongs. */
 void cal__slots_give(struct cal__slots *slots, uint32_t slot);

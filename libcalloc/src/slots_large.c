@@ -19,7 +19,7 @@ enum { REST_LONGEST = 32, REST_SHARE = 16, REST_LEAST = 16, REST_WASTE = 8 };
 
 /* By length, those that began to rest last first. Under the lock for records. */
 static struct {
-    struct cal__slots *first[REST_LONGEST];
+    struct cal__link first[REST_LONGEST];
     _Atomic size_t granules;
     uint64_t check; /* until then none has rested long enough */
 } resting;
@@ -94,7 +94,7 @@ static bool open_large(struct cal__page *page, size_t offset, size_t after)
     slots->factor = 1;
     cal_slot_set_mark(&slots->slab, 0, CAL_MARK_NEVER);
     raise_longest(cal__page_granules(page));
-    atomic_store_explicit(&page->slots, slots, memory_order_release);
+    cal__slots_publish(page, slots);
     begin(page, slots);
     return true;
 }
@@ -127,7 +127,7 @@ static bool rest(struct cal__page *page)
         if (before == 0)
             resting.check = slots->expiry;
         slots->next_unused = resting.first[granules - 1];
-        resting.first[granules - 1] = slots;
+        cal__link_set(&resting.first[granules - 1], slots);
         atomic_store_explicit(&resting.granules, before + granules, memory_order_relaxed);
     }
     cal__slots_unlock(false);
@@ -135,13 +135,17 @@ static bool rest(struct cal__page *page)
 }
 
 /* Takes what *LINK points at out of its list: ONE, or it and all that began to rest before it, which stay linked. */
-static struct cal__slots *cut(struct cal__slots **link, bool one)
+static struct cal__slots *cut(struct cal__link *link, bool one)
 {
-    struct cal__slots *slots = *link;
+    struct cal__slots *slots = cal__link_get(link);
     size_t granules = 0;
-    for (struct cal__slots *next = slots; next != NULL; next = one ? NULL : next->next_unused)
-        granules += cal__page_granules(next->page);
-    *link = one ? slots->next_unused : NULL;
+    for (struct cal__slots *next = slots; next != NULL;
+         next = one ? NULL : cal__link_get(&next->next_unused)) {
+        const struct cal__page *page = cal__slots_page(next);
+        cal__slots_check(page);
+        granules += cal__page_granules(page);
+    }
+    link->word = one ? slots->next_unused.word : 0;
     atomic_store_explicit(&resting.granules,
                           atomic_load_explicit(&resting.granules, memory_order_relaxed) - granules,
                           memory_order_relaxed);
@@ -158,7 +162,7 @@ static struct cal__slots *take_resting(size_t granules)
     struct cal__slots *slots = NULL;
     cal__slots_lock();
     for (; slots == NULL && granules <= most; granules++)
-        if (resting.first[granules - 1] != NULL)
+        if (resting.first[granules - 1].word != 0)
             slots = cut(&resting.first[granules - 1], true);
     cal__slots_unlock(false);
     return slots;
@@ -176,14 +180,15 @@ static void *use_again(size_t granules, size_t size, size_t alignment,
     cal__span_lock();
     place(slots, offset, guard->after);
     slots->slab.fresh = false;
+    cal__slots_seal(slots);
     /* As in a slab that was just opened. */
     cal_slot_set_mark(&slots->slab, 0, CAL_MARK_NEVER);
     cal__span_unlock(false);
     if (!played.reopen(&slots->slab)) {
-        release(slots->page);
+        release(cal__slots_page(slots));
         return NULL;
     }
-    begin(slots->page, slots);
+    begin(cal__slots_page(slots), slots);
     return slots->slab.first;
 }
 
@@ -194,17 +199,19 @@ static void end_rest(uint64_t now)
     cal__slots_lock();
     resting.check = UINT64_MAX;
     for (unsigned i = 0; i < REST_LONGEST; i++) {
-        struct cal__slots **link = &resting.first[i];
-        for (; *link != NULL && (*link)->expiry > now; link = &(*link)->next_unused)
-            resting.check = cal__min(resting.check, (*link)->expiry);
-        if (*link != NULL)
+        struct cal__link *link = &resting.first[i];
+        struct cal__slots *slots;
+        for (; (slots = cal__link_get(link)) != NULL && slots->expiry > now;
+             link = &slots->next_unused)
+            resting.check = cal__min(resting.check, slots->expiry);
+        if (slots != NULL)
             ended[i] = cut(link, false);
     }
     cal__slots_unlock(false);
     for (unsigned i = 0; i < REST_LONGEST; i++)
         for (struct cal__slots *slots = ended[i], *next; slots != NULL; slots = next) {
-            next = slots->next_unused;
-            release(slots->page);
+            next = cal__link_get(&slots->next_unused);
+            release(cal__slots_page(slots));
         }
 }
 

@@ -48,8 +48,8 @@ static void page_reset(struct cal__page *page, enum cal__page_kind kind)
     page->block_size = 0;
     page->capacity = 0;
     page->list = CAL_LIST_NONE;
-    page->next = page->previous = NULL;
-    page->returned_next = NULL;
+    page->next.word = page->previous.word = 0;
+    page->returned_next.word = 0;
     atomic_store_explicit(&page->merged, NULL, memory_order_relaxed);
     page->size = 0;
     page->queued = false;
@@ -290,7 +290,7 @@ static struct cal__page *parts_take(size_t granules)
         if (run == NULL)
             break;
         granules -= cal__page_granules(run);
-        run->next = parts;
+        cal__page_set_next(run, parts);
         parts = run;
     }
     return parts;
@@ -337,7 +337,7 @@ static size_t back(uint64_t first, size_t granules)
     bool refused = false;
     while (parts != NULL) {
         struct cal__page *part = parts;
-        parts = part->next;
+        parts = cal__page_next(part);
         size_t length = cal__page_granules(part);
         void *destination = (void *)((first + backed) << CAL_GRANULE_SHIFT);
         size_t mapped = 0;

@@ -67,7 +67,8 @@ __attribute__((no_sanitize("thread"))) struct cal_statistics cal__statistics(voi
     cal__annotate_begin();
     cal__thread_lock();
     cal__span_lock();
-    for (struct cal__heap *heap = cal__thread_first_heap(); heap != NULL; heap = heap->next)
+    for (struct cal__heap *heap = cal__thread_first_heap(); heap != NULL;
+         heap = cal__link_get(&heap->next))
         count_heap(heap, &sum);
     cal__span_unlock(false);
     cal__span_walk(count_page, &sum);

@@ -14,8 +14,8 @@
 #include "span.h"
 
 static struct cal__lock registry_lock;
-static struct cal__heap *heaps;
-static struct cal__heap *unused_heaps;
+static struct cal__link heaps;
+static struct cal__link unused_heaps;
 static uint64_t keys_used;
 /* Serves threads that allocate after their heap was handed over. It is always in direct mode, so no
  * page names an owner, and all frees of its blocks are remote frees. */
@@ -55,21 +55,30 @@ static CAL_COLD void start(void)
     cal__lock_release(&start_lock);
 }
 
+#define FOR_EACH_HEAP(heap)                                                 \
+    for (struct cal__heap *heap = cal__thread_first_heap(); (heap) != NULL; \
+         (heap) = cal__link_get(&(heap)->next))
+
 static void heap_link(struct cal__heap *heap)
 {
+    cal__link_set(&heap->self, heap);
     heap->next = heaps;
-    heaps = heap;
+    cal__link_set(&heaps, heap);
 }
 
 /* A heap that nobody uses, an old one if there is one. */
 static struct cal__heap *heap_find(void)
 {
-    struct cal__heap *heap = unused_heaps;
+    struct cal__heap *heap = cal__link_get(&unused_heaps);
     if (heap != NULL) {
+        if (CAL_UNLIKELY(heap->in_use || cal__link_get(&heap->self) != heap))
+            cal__link_broken(heap);
         unused_heaps = heap->next_unused;
         return heap;
     }
-    heap = first_heap.in_use ? cal__metadata_allocate(sizeof *heap) : &first_heap;
+    /* That is beside other data, without guard pages. */
+    heap = first_heap.in_use || cal__link_guards() ? cal__metadata_allocate(sizeof *heap)
+                                                   : &first_heap;
     if (heap == NULL)
         return NULL;
     heap_link(heap);
@@ -84,7 +93,7 @@ static void heap_put(struct cal__heap *heap)
     heap->thread = 0;
     heap->in_use = false;
     heap->next_unused = unused_heaps;
-    unused_heaps = heap;
+    cal__link_set(&unused_heaps, heap);
 }
 
 struct cal__heap *cal__heap_late_enter(void)
@@ -164,7 +173,7 @@ void cal__thread_unlock(void)
 
 struct cal__heap *cal__thread_first_heap(void)
 {
-    return heaps;
+    return cal__link_get(&heaps);
 }
 
 static bool disown(struct cal__page *page, void *argument)
@@ -193,14 +202,14 @@ void cal__thread_set_direct(bool direct, bool again)
 
 static void heaps_lock(void)
 {
-    for (struct cal__heap *heap = heaps; heap != NULL; heap = heap->next)
-        cal__lock_acquire(&heap->lock);
+    FOR_EACH_HEAP(heap)
+    cal__lock_acquire(&heap->lock);
 }
 
 static void heaps_unlock(bool in_child)
 {
-    for (struct cal__heap *heap = heaps; heap != NULL; heap = heap->next)
-        cal__lock_release_after_fork(&heap->lock, in_child);
+    FOR_EACH_HEAP(heap)
+    cal__lock_release_after_fork(&heap->lock, in_child);
 }
 
 static void unlock_all(bool in_child)
@@ -246,8 +255,8 @@ static bool orphan(struct cal__page *page, void *argument)
     if (!cal__page_is_slab(page) || heap == own || heap == &cal__heap_late || heap == NULL)
         return true;
     page->queued = false;
-    page->returned_next = NULL;
-    page->next = page->previous = NULL;
+    page->returned_next.word = 0;
+    page->next.word = page->previous.word = 0;
     page->list = CAL_LIST_NONE;
     cal__page_set_owner(page, NULL);
     cal__remote_orphan(page);
@@ -260,17 +269,18 @@ static void after_fork_in_child(void)
     unlock_all(true);
     bool others = false;
     /* While all pages and heaps are as they were: any of them may get blocks back. */
-    for (struct cal__heap *heap = heaps; heap != NULL; heap = heap->next)
-        if (heap != own)
-            cal__gather_inherit(heap);
-    for (struct cal__heap *heap = heaps; heap != NULL; heap = heap->next) {
+    FOR_EACH_HEAP(heap)
+    if (heap != own)
+        cal__gather_inherit(heap);
+    FOR_EACH_HEAP(heap)
+    {
         if (heap == own || heap == &cal__heap_late || !heap->in_use)
             continue;
         others = true;
         /* All but its place in the registry and what it counted. */
         memset(heap->free, 0, sizeof heap->free);
         memset(heap->bins, 0, sizeof heap->bins);
-        atomic_store_explicit(&heap->returned, NULL, memory_order_relaxed);
+        atomic_store_explicit(&heap->returned, 0, memory_order_relaxed);
         heap_put(heap);
     }
     cal__annotate_begin();

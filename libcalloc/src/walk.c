@@ -54,7 +54,8 @@ RACY static size_t for_gathered(const struct cal__page *page,
                                 void (*visit)(uint32_t slot, void *argument), void *argument)
 {
     size_t count = 0;
-    for (struct cal__heap *heap = cal__thread_first_heap(); heap != NULL; heap = heap->next)
+    for (struct cal__heap *heap = cal__thread_first_heap(); heap != NULL;
+         heap = cal__link_get(&heap->next))
         count += for_list(page, cal__gather_first(heap, page), visit, argument);
     return count;
 }
@@ -267,6 +268,8 @@ static bool visit_slab_of(struct cal__page *page, void *argument)
 {
     const struct slab_walk *walk = argument;
     struct cal__slots *slots = cal__slots_of(page);
+    if (slots != NULL)
+        cal__slots_check(page);
     return slots == NULL || walk->visit(&slots->slab, walk->argument);
 }
 

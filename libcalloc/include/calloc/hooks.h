@@ -127,7 +127,7 @@ struct cal_slab {
 
 /* What a slot is, in one word beside it that threads may read at any time. Bits 0 to 29 of a slot that is live or
  * kept are the role's own, to keep what it has to know of the block: the size that was asked for, say. Of any
- * other they are the core's, and mean nothing to the role but these two values. */
+ * other they are the core's, and mean nothing to the role but these values. */
 #define CAL_MARK_LIVE (UINT32_C(1) << 31) /* the program holds it */
 #define CAL_MARK_KEPT \
     (UINT32_C(1) << 30) /* freed, and the role is about to decide on it or keeps it */
@@ -135,6 +135,7 @@ struct cal_slab {
 enum {
     CAL_MARK_NEVER = 0,    /* the slot was never handed out */
     CAL_MARK_WITHHELD = 1, /* and never will be */
+    CAL_MARK_FREED = 2,    /* it was, and can be again: with NEVER all that allocated() finds */
 };
 
 static inline uint32_t cal_slot_mark(const struct cal_slab *slab, uint32_t slot)
@@ -252,6 +253,18 @@ struct cal_slots {
      * one left, and the mark is CAL_MARK_NEVER. False: it cannot be, and the slab is closed. NULL: slabs of such blocks are closed each time. May run
      * with locks held. */
     bool (*reopen)(struct cal_slab *slab);
+
+    /* 64 bits that nobody can foresee, asked for once, at the registration. With these the core encodes the
+     * links between its own records, if the table was bound before the first allocation; what a damaged one
+     * leads to is mostly no address then, and the process ends: "corrupted metadata". NULL: links are
+     * addresses. */
+    uint64_t (*secret)(void);
+
+    /* Makes whole pages of the kernel's, which hold records of the core or lie around them, fault at each
+     * access or, with `readable`, at each write, for as long as the process lives; what is in unreadable ones is
+     * not needed. False: it cannot, and nothing has changed. May run with locks held. NULL: no pages are
+     * protected, nor set aside for it. */
+    bool (*protect)(void *address, size_t length, bool readable);
 };
 
 /* Role owner (several at a time, asked in the order of their registration): serves requests from memory
