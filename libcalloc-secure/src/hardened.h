@@ -3,6 +3,8 @@
 #ifndef CAL_HARDENED_H
 #define CAL_HARDENED_H
 
+#include <calloc/hooks.h>
+
 #include "base.h"
 #include "random.h"
 #include "settings.h"
@@ -12,6 +14,8 @@ struct cal__hardened_state {
     bool active; /* the hooks are registered */
     /* Free memory reads as zeros: all that was ever freed was made so. */
     bool clean;
+    uint64_t secret;        /* for what is written down, see record.h; 0 with `metadata` off */
+    struct cal_owner owner; /* that of pages.h */
     const char *own_malloc; /* the file whose malloc the program uses instead of ours, or NULL */
     bool shadowed;          /* and that is libc's: the core was loaded behind it */
 };

@@ -10,6 +10,7 @@
 #include "hardened.h"
 #include "kind.h"
 #include "latch.h"
+#include "record.h"
 #include "report.h"
 
 /* A validation looks at blocks that other threads hold. It may only do so from LIVE to LOOKED and back: before,
@@ -36,7 +37,7 @@ struct state {
 enum { PLACES = 4096 };
 static struct cal__latch latch;
 static struct {
-    void *block;
+    uint64_t block; /* encoded */
     size_t length;
 } waiting[PLACES];
 static uint32_t first, count;
@@ -307,7 +308,11 @@ static void *leave(void)
     void *block = NULL;
     cal__latch_acquire(&latch);
     if (bytes > limit || count == PLACES) {
-        block = waiting[first].block;
+        block = (void *)cal__record_encode(waiting[first].block);
+        const struct cal_slab *slab = cal_slot_find(block, NULL);
+        if (CAL_UNLIKELY(slab == NULL || slab->first != block ||
+                         slab->length != waiting[first].length))
+            cal__record_broken(block);
         bytes -= waiting[first].length;
         first = (first + 1) % PLACES;
         count--;
@@ -322,7 +327,7 @@ static bool enter(void *block, size_t length)
     bool entered = count < PLACES;
     if (entered) {
         uint32_t place = (first + count++) % PLACES;
-        waiting[place].block = block;
+        waiting[place].block = cal__record_encode((uintptr_t)block);
         waiting[place].length = length;
         bytes += length;
     }
@@ -356,7 +361,8 @@ enum cal_slot_verdict cal__large_freeing(struct cal_slab *slab, void *block,
         state->whole = cal__guard_install(slab->address, length);
         if (state->whole != CAL_GUARD_NONE && enter(block, length)) {
             for (void *old; (old = leave()) != NULL;)
-                cal_slot_release(old);
+                if (CAL_UNLIKELY(cal_slot_release(old) != 0))
+                    cal__record_broken(old);
             return CAL_SLOT_KEEP;
         }
     }

@@ -364,6 +364,7 @@ static void end(struct cal__pool_range *range, struct cal__slot *slot)
 static bool deallocate(void *state, void *block, const struct cal_call *call)
 {
     struct cal__pool_range *range = state;
+    cal__pool_check(range);
     struct cal__slot *slot = slot_at(range, block);
     bool at_start = false;
     if (CAL_UNLIKELY(slot == NULL || !take_life(range, slot, block, &at_start)))
@@ -473,8 +474,8 @@ static bool walk(void *state, bool (*visit)(void *block, size_t usable, void *ar
     return true;
 }
 
-struct cal_owner cal__pages_owner = {
-    .size = sizeof cal__pages_owner,
+static const struct cal_owner functions = {
+    .size = sizeof functions,
     .claim = claim,
     .deallocate = deallocate,
     .usable = usable,
@@ -606,6 +607,7 @@ bool cal__pages_explain(const void *address, struct cal__report *report)
 void cal__pages_start(const struct cal__settings *given)
 {
     cal__pool_start();
+    cal__pages_owner = functions;
     if (given->sample != 0)
         cal__trace_start();
     /* Where only requests for nothing are due, all others are spared the question. */

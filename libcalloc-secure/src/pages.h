@@ -19,6 +19,7 @@
 #include <calloc/hooks.h>
 
 #include "base.h"
+#include "hardened.h"
 #include "report.h"
 #include "settings.h"
 
@@ -27,7 +28,7 @@ void cal__pages_start(const struct cal__settings *settings);
 
 /* Complete once cal__pages_start() has seen the settings. Where none of the three is due, claim() is ten
  * instructions, and a word of the thread's. */
-extern struct cal_owner cal__pages_owner;
+#define cal__pages_owner (cal__hardened.owner)
 
 /* Around a fork: in fork_prepare, and in fork_parent or fork_child. */
 void cal__pages_lock(void);

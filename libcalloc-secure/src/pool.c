@@ -6,6 +6,7 @@
 
 #include "pages.h"
 #include "random.h"
+#include "record.h"
 
 enum {
     EMPTY_POOLS = 13, /* for alignments of 16 to 65536 */
@@ -190,11 +191,40 @@ struct cal__pool_range *cal__pool_find(const void *address)
     return range;
 }
 
+static uint64_t sum_of(const struct cal__pool_range *range)
+{
+    uint64_t sum = (uintptr_t)range;
+    sum = cal__record_sum(sum, (uintptr_t)range->address);
+    sum = cal__record_sum(sum, range->length);
+    sum = cal__record_sum(sum, (uintptr_t)range->first);
+    sum = cal__record_sum(sum, range->stride);
+    sum = cal__record_sum(sum, range->room);
+    sum = cal__record_sum(sum, (uint64_t)range->slots << 32 | range->number);
+    sum = cal__record_sum(sum, (uint64_t)range->guard);
+    sum = cal__record_sum(sum, (uintptr_t)range->pool);
+    sum = cal__record_sum(sum, (uintptr_t)range->records);
+    sum = cal__record_sum(sum, (uintptr_t)range->traces);
+    return cal__record_sum(sum, range->key.multiplier ^ range->key.addend);
+}
+
+CAL_COLD static _Noreturn void broken(const struct cal__pool_range *range)
+{
+    cal__record_broken(range);
+}
+
+void cal__pool_check(const struct cal__pool_range *range)
+{
+    if (CAL_UNLIKELY(range->sum != sum_of(range)))
+        broken(range);
+}
+
 /* There is one. */
 static struct cal__pool_range *numbered(uint32_t number)
 {
     shared_range *numbers = atomic_load_explicit(&by_number, memory_order_relaxed);
-    return atomic_load_explicit(&numbers[number], memory_order_relaxed);
+    struct cal__pool_range *range = atomic_load_explicit(&numbers[number], memory_order_relaxed);
+    cal__pool_check(range);
+    return range;
 }
 
 struct cal__pool_range *cal__pool_number(uint32_t number)
@@ -207,6 +237,7 @@ static void publish(struct cal__pool_range *range)
 {
     uint32_t count = atomic_load_explicit(&range_count, memory_order_relaxed);
     range->number = count;
+    range->sum = sum_of(range);
     atomic_store_explicit(&by_number[count], range, memory_order_relaxed);
     if (range->room == 0) {
         range->next_empty = atomic_load_explicit(&empty_ranges, memory_order_relaxed);
@@ -323,6 +354,7 @@ static struct cal__slot *take_fresh(struct cal__pool *pool, struct cal__pool_ran
     struct cal__pool_range *fresh = pool->fresh;
     if (fresh == NULL)
         return NULL;
+    cal__pool_check(fresh);
     uint32_t used = atomic_load_explicit(&fresh->used, memory_order_relaxed);
     if (used == fresh->slots || (fresh->room != 0 && !cal__guard_charge(fresh->guard)))
         return NULL;
@@ -331,11 +363,32 @@ static struct cal__slot *take_fresh(struct cal__pool *pool, struct cal__pool_ran
     return &fresh->records[used];
 }
 
+/* Of `next`. */
+static uint32_t mask(void)
+{
+    return (uint32_t)cal__record_encode(0);
+}
+
+/* The slot that a link of a queue leads to, which must be one that waits. */
+static struct cal__slot *waiting_slot(uint32_t id, struct cal__pool_range **range)
+{
+    uint32_t number = id >> 16, index = id & 0xffff;
+    if (CAL_UNLIKELY(number >= atomic_load_explicit(&range_count, memory_order_relaxed)))
+        cal__record_broken(&range_count);
+    *range = numbered(number);
+    if (CAL_UNLIKELY(index >= atomic_load_explicit(&(*range)->used, memory_order_relaxed)))
+        broken(*range);
+    struct cal__slot *slot = &(*range)->records[index];
+    uint8_t state = atomic_load_explicit(&slot->state, memory_order_relaxed);
+    if (CAL_UNLIKELY(state != CAL_SLOT_STATE_FREED && state != CAL_SLOT_STATE_FRESH))
+        cal__record_broken(slot);
+    return slot;
+}
+
 static struct cal__slot *take_waiting(struct cal__pool *pool, struct cal__pool_range **range)
 {
-    *range = numbered(pool->head >> 16);
-    struct cal__slot *slot = &(*range)->records[pool->head & 0xffff];
-    pool->head = slot->next;
+    struct cal__slot *slot = waiting_slot(pool->head, range);
+    pool->head = slot->next ^ mask();
     pool->waiting--;
     return slot;
 }
@@ -360,14 +413,16 @@ struct cal__slot *cal__pool_take(struct cal__pool *pool, struct cal__pool_range 
 
 void cal__pool_give(struct cal__pool_range *range, struct cal__slot *slot)
 {
+    cal__pool_check(range);
     struct cal__pool *pool = range->pool;
     uint32_t id = ID(range->number, cal__pool_index(range, slot));
     cal__latch_acquire(&pool->latch);
-    slot->next = NONE;
+    slot->next = NONE ^ mask();
+    struct cal__pool_range *last;
     if (pool->waiting++ == 0)
         pool->head = id;
     else
-        numbered(pool->tail >> 16)->records[pool->tail & 0xffff].next = id;
+        waiting_slot(pool->tail, &last)->next = id ^ mask();
     pool->tail = id;
     cal__latch_release(&pool->latch);
 }

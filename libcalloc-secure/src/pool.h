@@ -35,7 +35,7 @@ enum cal__slot_state {
 };
 
 struct cal__slot {
-    uint32_t next; /* in the queue of the pool */
+    uint32_t next; /* in the queue of the pool, encoded */
     _Atomic uint32_t requested;
     _Atomic uint32_t offset; /* of the block, from the start of the slot */
     _Atomic uint8_t state;
@@ -73,6 +73,7 @@ struct cal__pool_range {
     struct cal__traces *traces; /* or NULL */
     struct cal__pool_range *next_empty;
     struct cal__canary_key key;
+    uint64_t sum; /* of all of the above but `used` and `next_empty` */
     _Atomic size_t live, live_bytes, allocations, allocated_bytes;
 };
 
@@ -90,6 +91,9 @@ struct cal__pool *cal__pool_pages(size_t bytes, bool sampled, enum cal__guard gu
 /* A slot that is the caller's, in no state or in CAL_SLOT_STATE_FREED; NULL, if there is no memory or the
  * budget of guards does not allow one. It reads as zeros once it is opened. Thread-safe. */
 struct cal__slot *cal__pool_take(struct cal__pool *pool, struct cal__pool_range **range);
+
+/* Ends the process if what is known of a range is not what it was. */
+void cal__pool_check(const struct cal__pool_range *range);
 
 /* Puts it at the end of the queue. Thread-safe. */
 void cal__pool_give(struct cal__pool_range *range, struct cal__slot *slot);

@@ -9,7 +9,8 @@
  *   bytes = sum of the sizes of all entries,  bytes <= limit  when nothing is left to pop
  *   0 <= waiting <= random,  0 <= queued <= queue;  queued > 0 => waiting was `random` before
  *
- * An entry is a word: the address in units of 16 bytes, below its size in units of 16 bytes.
+ * An entry is a word: the address in units of 16 bytes, below its size in units of 16 bytes; and the difference
+ * of that from a secret, if there is one.
  *
  * Nothing here allocates, locks or makes system calls, and all but the initialisation takes constant
  * time. One caller at a time: a quarantine for each thread, or a latch around it. In the child of a
@@ -38,6 +39,7 @@ struct cal__quarantine {
     uint32_t queue;    /* a power of two */
     uint32_t first;    /* of the queue, modulo its length */
     uint64_t *entries; /* `random` places, then `queue` */
+    uint64_t secret;   /* 0 at first; to be set before anything is pushed */
 };
 
 struct cal__quarantined {
@@ -71,7 +73,7 @@ CAL_INLINE bool cal__quarantine_push(struct cal__quarantine *quarantine, struct 
     if (CAL_UNLIKELY(size > quarantine->largest))
         return false;
     uint64_t *waiting = quarantine->entries;
-    uint64_t entry = cal__quarantine_entry(block, size);
+    uint64_t entry = cal__quarantine_entry(block, size) ^ quarantine->secret;
     quarantine->bytes += size;
     if (CAL_UNLIKELY(quarantine->waiting < quarantine->random)) {
         waiting[quarantine->waiting++] = entry;
@@ -87,6 +89,7 @@ CAL_INLINE bool cal__quarantine_push(struct cal__quarantine *quarantine, struct 
 CAL_INLINE bool cal__quarantine_leave(struct cal__quarantine *quarantine, uint64_t entry,
                                       struct cal__quarantined *out)
 {
+    entry ^= quarantine->secret;
     uint64_t units = entry & ((UINT64_C(1) << CAL_QUARANTINE_ADDRESS_BITS) - 1);
     out->block = (void *)(uintptr_t)(units << 4);
     out->size = (size_t)(entry >> CAL_QUARANTINE_ADDRESS_BITS) << 4;

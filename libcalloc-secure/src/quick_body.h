@@ -120,7 +120,7 @@ static void *allocated(struct cal_slab *slab, uint32_t slot, void *block, size_t
     size_t room = slab->room;
     const struct cal__slab_state *state = slab->state;
     if (CAL_UNLIKELY(room - bytes > CAL_QUICK_SLACK || state->looked_at > CAL_QUICK_LOOK ||
-                     cal_slot_mark(slab, slot) == CAL_MARK_NEVER ||
+                     cal_slot_mark(slab, slot) != CAL_MARK_FREED ||
                      !are_zeros(block, state->looked_at) ||
                      ((how & CAL_SLOT_ZERO) != 0 && state->looked_at < bytes)))
         return cal__slab_allocated(slab, slot, block, bytes, how);

@@ -1,13 +1,16 @@
 #include "slab.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "guard.h"
 #include "hardened.h"
 #include "hold.h"
 #include "large.h"
 #include "quick.h"
+#include "record.h"
 #include "report.h"
 #include "slot.h"
 #include "zeros.h"
@@ -158,6 +161,17 @@ static uint64_t random_bits(void)
     return cal__random_64(cal__hardened_random());
 }
 
+/* The core's own records. */
+static bool protect(void *address, size_t length, bool readable)
+{
+    if (!readable)
+        return cal__guard_install(address, length) != CAL_GUARD_NONE;
+    int saved = errno;
+    bool done = mprotect(address, length, PROT_READ) == 0;
+    errno = saved;
+    return done;
+}
+
 /* Blocks. */
 
 static void write_canary(struct cal_slab *slab, uint32_t slot, size_t requested)
@@ -209,9 +223,12 @@ void *cal__slab_allocated(struct cal_slab *slab, uint32_t slot, void *block, siz
     if (slab->slots == 1)
         return cal__large_allocated(slab, block, bytes, how);
     const struct cal__slab_state *state = slab->state;
-    bool never = cal_slot_mark(slab, slot) == CAL_MARK_NEVER;
+    uint32_t mark = cal_slot_mark(slab, slot);
+    if (CAL_UNLIKELY(mark != CAL_MARK_FREED && mark != CAL_MARK_NEVER))
+        cal__record_broken(block);
     cal__slot_set_busy(slab, slot);
-    bool zeros = never ? first_use(slab, state, block) : used_again(slab, state, block, bytes);
+    bool zeros = mark == CAL_MARK_NEVER ? first_use(slab, state, block)
+                                        : used_again(slab, state, block, bytes);
     write_canary(slab, slot, bytes);
     cal__slot_set_live(slab, slot, cal__kind_of((enum cal_call_kind)(how >> CAL_SLOT_KIND_SHIFT)),
                        bytes);
@@ -341,12 +358,14 @@ enum cal_slot_verdict cal__slab_freeing(struct cal_slab *slab, uint32_t slot, vo
     return cal__hold_block(block, slab->block_size) ? CAL_SLOT_KEEP : CAL_SLOT_RELEASE;
 }
 
-void cal__slab_leave(void *block)
+void cal__slab_leave(void *block, size_t size)
 {
     uint32_t slot;
     struct cal_slab *slab = cal_slot_find(block, &slot);
-    if (slab == NULL || cal__slot_block(slab, slot) != block)
-        return;
+    if (CAL_UNLIKELY(slab == NULL || slab->block_size != size ||
+                     cal__slot_block(slab, slot) != block ||
+                     cal_slot_mark(slab, slot) != CAL_MARK_HELD))
+        cal__record_broken(block);
     const struct cal__slab_state *state = slab->state;
     if (CAL_UNLIKELY(!cal__zeros_all(block, state->looked_at)))
         report_written(slab, block);
@@ -450,6 +469,8 @@ void cal__slab_start(void)
     bool rest = !settings->zero_large && settings->address_quarantine == 0;
     cal__slab_role.reopen = rest ? cal__large_reopen : NULL;
     cal__slab_role.random = settings->random_slots ? random_bits : NULL;
+    cal__slab_role.secret = settings->metadata ? random_bits : NULL;
+    cal__slab_role.protect = settings->metadata ? protect : NULL;
     bool usual = settings->canary && settings->zero_on_free && settings->write_after_free >= 16 &&
                  settings->canary_bytes >= CAL_QUICK_SLACK;
     const struct cal__quick *quick = cal__quick_best();

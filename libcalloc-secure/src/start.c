@@ -65,6 +65,8 @@ static int start(void)
         return -ECANCELED;
     ration_addresses(&hardened->settings);
     cal__random_start();
+    if (hardened->settings.metadata)
+        hardened->secret = cal__random_64(cal__hardened_random());
     cal__report_thread();
     start_guards(&hardened->settings);
     hardened->clean = hardened->settings.zero_on_free && hardened->settings.zero_large && !late;
