@@ -41,6 +41,18 @@ void cal__link_guard(void *page)
         cal__sealed.slots.protect(page, cal__os_page_size(), false);
 }
 
+bool cal__link_scatters(void)
+{
+    return CAL_UNLIKELY(cal__sealed.slots.place != NULL);
+}
+
+uint64_t cal__link_place(uint64_t limit)
+{
+    if (!cal__link_scatters())
+        return 0;
+    return (uint64_t)((unsigned __int128)cal__sealed.slots.place() * limit >> 64);
+}
+
 void *cal__link_follow(uint64_t word, const void *record)
 {
     uint64_t address = cal__link_decoded(word);

@@ -11,7 +11,8 @@
  * to ends the process: "corrupted metadata".
  *
  * The numbers, and the functions of the role slots, which must not be written either, have a kernel page
- * of their own, which is read-only from the registration on. */
+ * of their own, which is read-only from the registration on. What they give to the lower layers, guard pages and
+ * random places, is asked for here too. */
 #ifndef CAL_LINK_H
 #define CAL_LINK_H
 
@@ -53,6 +54,11 @@ void cal__link_start(const struct cal_slots *role, bool early);
 bool cal__link_guards(void);
 /* Has a page of the kernel's made a guard, if one may be had. */
 void cal__link_guard(void *page);
+
+/* Whether places are to be chosen by chance. */
+bool cal__link_scatters(void);
+/* 0 to LIMIT - 1, by chance; 0 where places are not. */
+uint64_t cal__link_place(uint64_t limit);
 
 /* A record is not what it has to be. */
 _Noreturn CAL_COLD void cal__link_broken(const void *record);

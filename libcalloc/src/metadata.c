@@ -21,7 +21,8 @@ static size_t handed_out;
 static bool map_guarded(size_t length, char **start, char **stop)
 {
     size_t guard = cal__link_guards() ? cal__os_page_size() : 0;
-    char *memory = cal__os_map(length, CAL_GRANULE, NULL);
+    /* To align it to more would take system calls, at the start of a process. */
+    char *memory = cal__os_map(length, cal__os_page_size(), NULL);
     if (memory == NULL)
         return false;
     if (guard != 0) {

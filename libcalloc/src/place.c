@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "link.h"
 #include "lock.h"
 #include "options.h"
 #include "os.h"
@@ -21,6 +22,8 @@ static unsigned count;
 /* Where the next mapping is asked for when no hole serves: below it. Numbers of granules, here and above, and not addresses: those
  * would be a block's to a leak checker that looks for some. */
 static uint64_t frontier;
+/* Where places are chosen by chance: above which the next mapping may be asked for as well; 0: it may not. */
+static uint64_t ceiling;
 
 static void hole_remove(unsigned index)
 {
@@ -99,6 +102,8 @@ static void *hint_for(size_t granules, size_t alignment)
         if (holes[i].end - holes[i].first >= granules && candidate >= holes[i].first)
             place = candidate;
     }
+    if (place == 0 && ceiling != 0 && cal__link_place(2) != 0)
+        place = cal__round_up(ceiling, alignment);
     if (place == 0 && frontier > granules + alignment)
         place = (frontier - granules) & ~((uint64_t)alignment - 1);
     cal__lock_release(&lock);
@@ -131,9 +136,35 @@ static void remember(const void *hint, const void *address, size_t granules)
     if (hint != NULL && first != wanted)
         /* Somebody is there: do not ask for it again. */
         fill(wanted, wanted + granules);
+    if (frontier == 0 && cal__link_scatters())
+        ceiling = first + granules;
+    else if (ceiling != 0 && wanted >= ceiling)
+        /* Once somebody is there, what is free lies between others' mappings. */
+        ceiling = first == wanted ? first + granules : 0;
     if (frontier == 0 || first < frontier || (first != wanted && wanted < frontier))
         frontier = first;
     cal__lock_release(&lock);
+}
+
+/* As far below the place that the kernel chooses the first mapping may lie, and no further than by a part of the
+ * address. */
+#define SCATTER_BYTES ((uint64_t)1 << 40)
+#define SCATTER_SHARE 4
+
+/* The first mapping, at an address that is not the kernel's next one; NULL when refused. */
+static void *map_somewhere(size_t granules, size_t alignment)
+{
+    size_t bytes = granules << CAL_GRANULE_SHIFT;
+    alignment <<= CAL_GRANULE_SHIFT;
+    char *usual = cal__os_map(bytes, cal__os_page_size(), NULL);
+    if (usual == NULL)
+        return NULL;
+    uint64_t reach = cal__min(SCATTER_BYTES, (uintptr_t)usual / SCATTER_SHARE);
+    uintptr_t place = (uintptr_t)usual - bytes - cal__link_place(reach);
+    void *there = cal__os_map(bytes, alignment, (void *)(place & ~(alignment - 1)));
+    /* If the kernel keeps it, it is address space that nobody touches. */
+    cal__os_unmap(usual, bytes);
+    return there != NULL ? there : cal__os_map(bytes, alignment, NULL);
 }
 
 /* The range is no longer mapped. */
@@ -152,10 +183,14 @@ static void unmapped(const void *address, size_t granules)
         end = end > holes[index].end ? end : holes[index].end;
         hole_remove(index);
     }
-    if (first <= frontier && end > frontier)
+    if (first <= frontier && end > frontier) {
         frontier = end;
-    else
+        ceiling = ceiling != 0 ? cal__max(ceiling, end) : 0;
+    } else if (first < ceiling && end >= ceiling) {
+        ceiling = first;
+    } else {
         hole_insert(index, first, end);
+    }
     cal__lock_release(&lock);
 }
 
@@ -163,7 +198,9 @@ void *cal__place_map(size_t granules, size_t alignment)
 {
     void *hint = hint_for(granules, alignment);
     void *address =
-        cal__os_map(granules << CAL_GRANULE_SHIFT, alignment << CAL_GRANULE_SHIFT, hint);
+        hint == NULL && cal__link_scatters()
+            ? map_somewhere(granules, alignment)
+            : cal__os_map(granules << CAL_GRANULE_SHIFT, alignment << CAL_GRANULE_SHIFT, hint);
     if (address == NULL)
         return NULL;
     remember(hint, address, granules);

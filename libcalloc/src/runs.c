@@ -268,8 +268,12 @@ static void leave_rest(const struct cal__page *run, struct cal__page *rest, uint
 
 struct cal__page *cal__runs_cut(struct cal__page *run, size_t granules, size_t alignment)
 {
+    return cal__runs_cut_at(run, granules, misalignment(run, alignment));
+}
+
+struct cal__page *cal__runs_cut_at(struct cal__page *run, size_t granules, size_t head)
+{
     uint64_t first = cal__page_first(run);
-    size_t head = misalignment(run, alignment);
     size_t tail = cal__page_granules(run) - head - granules;
     struct cal__page *before = NULL;
     struct cal__page *after = NULL;

@@ -36,6 +36,8 @@ void cal__runs_remove(struct cal__page *run);
 /* Cuts GRANULES granules out of a free run and removes them; what is left on both sides stays free.
  * NULL and no change when there are no descriptors for the rest. */
 struct cal__page *cal__runs_cut(struct cal__page *run, size_t granules, size_t alignment);
+/* The same from HEAD granules behind its start on. */
+struct cal__page *cal__runs_cut_at(struct cal__page *run, size_t granules, size_t head);
 
 /* The smallest run that fits; of those of one length the one freed last, which is the warmest. */
 struct cal__page *cal__runs_find(const struct cal__run_set *set, size_t granules, size_t alignment);

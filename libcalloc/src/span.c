@@ -237,8 +237,18 @@ static bool purge(enum purge_mode mode)
 /* Which memory a page is to have. */
 enum preference { prefer_dirty, prefer_clean, insist_on_clean };
 
+/* Where a slab is to lie by chance, it is one of so many places in a run. More would cut long runs in pieces; what
+ * is left over on both sides is used up first, as the smallest that fits is. */
+#define PLACES ((size_t)16)
+
+static struct cal__page *cut_somewhere(struct cal__page *run, size_t granules)
+{
+    uint64_t places = cal__min(cal__page_granules(run) / granules, PLACES);
+    return cal__runs_cut_at(run, granules, cal__link_place(places) * granules);
+}
+
 static struct cal__page *allocate_locked(size_t granules, size_t alignment,
-                                         enum preference preference)
+                                         enum preference preference, bool somewhere)
 {
     bool dirty_first = preference == prefer_dirty;
     struct cal__page *run =
@@ -250,7 +260,10 @@ static struct cal__page *allocate_locked(size_t granules, size_t alignment,
         run = cal__runs_find(&cal__runs_clean, granules, alignment);
     if (run == NULL && preference == insist_on_clean)
         run = cal__runs_find(&cal__runs_dirty, granules, alignment);
-    return run == NULL ? NULL : cal__runs_cut(run, granules, alignment);
+    if (run == NULL)
+        return NULL;
+    return CAL_UNLIKELY(somewhere) ? cut_somewhere(run, granules)
+                                   : cal__runs_cut(run, granules, alignment);
 }
 
 static bool is_large(const struct cal__page *page)
@@ -393,7 +406,8 @@ struct cal__page *cal__span_allocate(size_t granules, size_t alignment, enum cal
                                  : granules > RUN_GRANULES ? insist_on_clean
                                  : above                   ? prefer_dirty
                                                            : prefer_clean;
-    struct cal__page *page = allocate_locked(granules, alignment, preference);
+    struct cal__page *page =
+        allocate_locked(granules, alignment, preference, kind == CAL_PAGE_SLOTS && alignment == 1);
     bool ready = true;
     if (page != NULL) {
         page_reset(page, kind);

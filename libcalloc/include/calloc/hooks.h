@@ -265,6 +265,11 @@ struct cal_slots {
      * not needed. False: it cannot, and nothing has changed. May run with locks held. NULL: no pages are
      * protected, nor set aside for it. */
     bool (*protect)(void *address, size_t length, bool readable);
+
+    /* 64 random bits, for where things lie: the first segment of the heap, if nothing was mapped before, the
+     * order of the next ones, and the place of each slab of many slots among free ones. May run with locks
+     * held. NULL: the kernel says where the first is, and one follows the other. */
+    uint64_t (*place)(void);
 };
 
 /* Role owner (several at a time, asked in the order of their registration): serves requests from memory
