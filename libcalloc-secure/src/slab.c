@@ -471,6 +471,7 @@ void cal__slab_start(void)
     cal__slab_role.random = settings->random_slots ? random_bits : NULL;
     cal__slab_role.secret = settings->metadata ? random_bits : NULL;
     cal__slab_role.protect = settings->metadata ? protect : NULL;
+    cal__slab_role.place = settings->random_places ? random_bits : NULL;
     bool usual = settings->canary && settings->zero_on_free && settings->write_after_free >= 16 &&
                  settings->canary_bytes >= CAL_QUICK_SLACK;
     const struct cal__quick *quick = cal__quick_best();
