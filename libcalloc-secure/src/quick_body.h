@@ -119,10 +119,10 @@ static void *allocated(struct cal_slab *slab, uint32_t slot, void *block, size_t
 {
     size_t room = slab->room;
     const struct cal__slab_state *state = slab->state;
-    if (CAL_UNLIKELY(room - bytes > CAL_QUICK_SLACK || state->looked_at > CAL_QUICK_LOOK ||
-                     cal_slot_mark(slab, slot) != CAL_MARK_FREED ||
-                     !are_zeros(block, state->looked_at) ||
-                     ((how & CAL_SLOT_ZERO) != 0 && state->looked_at < bytes)))
+    if (CAL_UNLIKELY(
+            room - bytes > state->quick_allocated || cal__slot_place(slab) != state->place ||
+            cal_slot_mark(slab, slot) != CAL_MARK_FREED || !are_zeros(block, state->looked_at) ||
+            ((how & CAL_SLOT_ZERO) != 0 && state->looked_at < bytes)))
         return cal__slab_allocated(slab, slot, block, bytes, how);
     cal__slot_set_busy(slab, slot);
     write_canary(cal__slot_canary(slab, slot), (char *)block + bytes, room - bytes);
@@ -171,7 +171,7 @@ CAL_INLINE bool is_right(const struct cal_slab *slab, uint32_t slot, const void 
     const struct cal__slab_state *state = slab->state;
     uint64_t sum = cal__canary_sum(&state->key, slot);
     const unsigned char *start = block;
-    return room - requested <= CAL_QUICK_SLACK && room <= CAL_HARDENED_PAGE && slot != 0 &&
+    return room - requested <= state->quick_freeing &&
            (call->bytes == CAL_CALL_UNKNOWN || call->bytes == requested) &&
            canary_is_whole(cal__canary_of_sum(sum), (const char *)start + requested,
                            room - requested) &&

@@ -133,6 +133,11 @@ static bool open_slab(struct cal_slab *slab)
     if (cal__hardened.settings.canary)
         cal__canary_make_key(&state->key, cal__hardened_random());
     state->zeros = slab->fresh || cal__hardened.clean;
+    state->place = cal__slot_place(slab);
+    state->quick_allocated = state->looked_at <= CAL_QUICK_LOOK ? CAL_QUICK_SLACK : 0;
+    /* Of all these the first slot is not used, so that there is one below. */
+    bool below = slab->slots >= NEIGHBOURS_MIN && cal__hardened.settings.neighbours;
+    state->quick_freeing = slab->room <= CAL_HARDENED_PAGE && below ? CAL_QUICK_SLACK : 0;
     install_guard(slab, state);
     keep_first(slab, state);
     return true;
@@ -224,8 +229,9 @@ void *cal__slab_allocated(struct cal_slab *slab, uint32_t slot, void *block, siz
         return cal__large_allocated(slab, block, bytes, how);
     const struct cal__slab_state *state = slab->state;
     uint32_t mark = cal_slot_mark(slab, slot);
-    if (CAL_UNLIKELY(mark != CAL_MARK_FREED && mark != CAL_MARK_NEVER))
-        cal__record_broken(block);
+    if (CAL_UNLIKELY((mark != CAL_MARK_FREED && mark != CAL_MARK_NEVER) ||
+                     cal__slot_place(slab) != state->place || bytes > slab->room))
+        cal__record_broken(slab);
     cal__slot_set_busy(slab, slot);
     bool zeros = mark == CAL_MARK_NEVER ? first_use(slab, state, block)
                                         : used_again(slab, state, block, bytes);

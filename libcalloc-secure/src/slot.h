@@ -8,6 +8,7 @@
 #include "canary.h"
 #include "guard.h"
 #include "kind.h"
+#include "record.h"
 
 /* The bits of a live slot's mark: the size that was asked for, below two for the kind. */
 enum { CAL_MARK_KIND_SHIFT = 28 };
@@ -18,7 +19,10 @@ enum { CAL_MARK_KIND_SHIFT = 28 };
 
 struct cal__slab_state {
     struct cal__canary_key key;
+    uint64_t place;     /* cal__slot_place() of the slab */
     uint32_t looked_at; /* bytes at the start of a slot that are looked at when it is used again */
+    /* Slack of the longest requests that the functions of quick.h allocate and free; 0: they do neither. */
+    size_t quick_allocated, quick_freeing;
     enum cal__guard guard;
     bool fresh; /* the slab was made of memory that nobody had used */
     bool zeros; /* so slots that were never used are zeros, or because all free memory is */
@@ -63,6 +67,12 @@ CAL_INLINE size_t cal__mark_requested(uint32_t mark)
 CAL_INLINE unsigned cal__mark_kind(uint32_t mark)
 {
     return (mark & CAL_MARK_ROLE) >> CAL_MARK_KIND_SHIFT;
+}
+
+/* Where its slots are, as nobody can say who does not know the secret. */
+CAL_INLINE uint64_t cal__slot_place(const struct cal_slab *slab)
+{
+    return cal__record_encode((uintptr_t)slab->first + slab->block_size);
 }
 
 CAL_INLINE unsigned char *cal__slot_block(const struct cal_slab *slab, uint32_t slot)

@@ -112,7 +112,9 @@ void cal__heap_page_event(struct cal__page *page)
     struct cal__heap *heap = cal__page_heap(page);
     if (CAL_UNLIKELY(page->kind == CAL_PAGE_SLOTS))
         cal__slots_check(page);
-    /* The target of the current page is below zero, where only a block freed twice leads. */
+    /* The target of the current page is below zero, where only a block freed twice leads; slots cannot be. */
+    if (page->list == CAL_LIST_CURRENT && page->kind == CAL_PAGE_SLOTS)
+        cal__link_broken(page);
     if (page->list == CAL_LIST_CURRENT)
         cal__fatal("double free", page->free);
     if (page->list == CAL_LIST_FULL) {

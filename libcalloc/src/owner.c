@@ -89,9 +89,16 @@ static const struct cal_owner *owner_of(const struct cal__page *page)
     return cal__link_load(&page->owner, memory_order_acquire);
 }
 
-/* Which may be anything. */
+/* The state may be anything, so that it says nothing of itself. */
+static uint64_t sum_of(const struct cal__page *page)
+{
+    return cal__link_sum((uintptr_t)page, (uintptr_t)page->free);
+}
+
 static void *state_of(const struct cal__page *page)
 {
+    if (CAL_UNLIKELY(page->factor != sum_of(page)))
+        cal__link_broken(page);
     return (void *)cal__link_decoded((uintptr_t)page->free);
 }
 
@@ -162,6 +169,7 @@ CAL_EXPORT void *cal_range_map(const struct cal_owner *owner, size_t length, siz
     if (!page->zeroed)
         memset(address, 0, cal__page_bytes(page));
     page->free = (void *)cal__link_encoded(state);
+    page->factor = sum_of(page);
     cal__link_store(&page->owner, owner, memory_order_release);
     return address;
 }

@@ -70,7 +70,8 @@ struct cal__page {
         };
         uint64_t counts;
     };
-    uint64_t factor; /* with `limit`: which offsets start a block (size_class.h) */
+    /* With `limit`: which offsets start a block (size_class.h). RANGE: a sum of `free`. */
+    uint64_t factor;
     _Atomic uint64_t limit;
     uint32_t block_size; /* bytes */
     _Atomic uint32_t granules;
