@@ -241,6 +241,22 @@ struct cal__page *cal__runs_find(const struct cal__run_set *set, size_t granules
     return NULL;
 }
 
+struct cal__page *cal__runs_any(const struct cal__run_set *set, size_t granules, size_t longest)
+{
+    uint64_t places = 0;
+    for (size_t length = granules; length <= longest; length++)
+        if (set->bin[bin_of(length)].word != 0)
+            places += length / granules;
+    uint64_t chosen = cal__link_place(places);
+    for (size_t length = granules; length <= longest; length++) {
+        const struct cal__link *bin = &set->bin[bin_of(length)];
+        if (bin->word != 0 && chosen < length / granules)
+            return cal__link_get(bin);
+        chosen -= bin->word != 0 ? length / granules : 0;
+    }
+    return NULL;
+}
+
 struct cal__page *cal__runs_long(const struct cal__run_set *set)
 {
     return set->nonempty == 0 ? NULL

@@ -41,6 +41,8 @@ struct cal__page *cal__runs_cut_at(struct cal__page *run, size_t granules, size_
 
 /* The smallest run that fits; of those of one length the one freed last, which is the warmest. */
 struct cal__page *cal__runs_find(const struct cal__run_set *set, size_t granules, size_t alignment);
+/* One of those of LONGEST granules at the most, by chance, longer ones rather than shorter ones; or NULL. */
+struct cal__page *cal__runs_any(const struct cal__run_set *set, size_t granules, size_t longest);
 struct cal__page *cal__runs_longest(const struct cal__run_set *set);
 /* A longest one, or any of CAL_RUNS_LONG granules and more. Takes no time. */
 struct cal__page *cal__runs_long(const struct cal__run_set *set);

@@ -237,8 +237,8 @@ static bool purge(enum purge_mode mode)
 /* Which memory a page is to have. */
 enum preference { prefer_dirty, prefer_clean, insist_on_clean };
 
-/* Where a slab is to lie by chance, it is one of so many places in a run. More would cut long runs in pieces; what
- * is left over on both sides is used up first, as the smallest that fits is. */
+/* Where a slab is to lie by chance, it is one of so many places in a run, and what is left over on both sides is used up,
+ * in any order, before another run is cut in pieces. */
 #define PLACES ((size_t)16)
 
 static struct cal__page *cut_somewhere(struct cal__page *run, size_t granules)
@@ -247,15 +247,22 @@ static struct cal__page *cut_somewhere(struct cal__page *run, size_t granules)
     return cal__runs_cut_at(run, granules, cal__link_place(places) * granules);
 }
 
+static struct cal__page *find(const struct cal__run_set *set, size_t granules, size_t alignment,
+                              bool somewhere)
+{
+    struct cal__page *run = CAL_UNLIKELY(somewhere) ? cal__runs_any(set, granules, PLACES) : NULL;
+    return run != NULL ? run : cal__runs_find(set, granules, alignment);
+}
+
 static struct cal__page *allocate_locked(size_t granules, size_t alignment,
                                          enum preference preference, bool somewhere)
 {
     bool dirty_first = preference == prefer_dirty;
     struct cal__page *run =
-        cal__runs_find(dirty_first ? &cal__runs_dirty : &cal__runs_clean, granules, alignment);
+        find(dirty_first ? &cal__runs_dirty : &cal__runs_clean, granules, alignment, somewhere);
     if (run == NULL && preference != insist_on_clean)
         run =
-            cal__runs_find(dirty_first ? &cal__runs_clean : &cal__runs_dirty, granules, alignment);
+            find(dirty_first ? &cal__runs_clean : &cal__runs_dirty, granules, alignment, somewhere);
     if (run == NULL && grow(granules, alignment))
         run = cal__runs_find(&cal__runs_clean, granules, alignment);
     if (run == NULL && preference == insist_on_clean)
@@ -407,7 +414,8 @@ struct cal__page *cal__span_allocate(size_t granules, size_t alignment, enum cal
                                  : above                   ? prefer_dirty
                                                            : prefer_clean;
     struct cal__page *page =
-        allocate_locked(granules, alignment, preference, kind == CAL_PAGE_SLOTS && alignment == 1);
+        allocate_locked(granules, alignment, preference,
+                        kind == CAL_PAGE_SLOTS && alignment == 1 && cal__link_scatters());
     bool ready = true;
     if (page != NULL) {
         page_reset(page, kind);
