@@ -26,8 +26,8 @@ void cal__link_start(const struct cal_slots *role, bool early)
     sealed->last = ((uint64_t)1 << CAL_ADDRESS_BITS) - 1;
     atomic_store_explicit(&sealed->playing, true, memory_order_release);
     /* With larger pages other data would be sealed with it. */
-    if (sealed->slots.protect != NULL && cal__os_page_size() == CAL_SEALED_BYTES)
-        sealed->slots.protect(sealed, CAL_SEALED_BYTES, true);
+    if (cal__os_page_size() == CAL_SEALED_BYTES)
+        cal__link_seal(sealed);
 }
 
 bool cal__link_guards(void)
@@ -39,6 +39,12 @@ void cal__link_guard(void *page)
 {
     if (cal__link_guards())
         cal__sealed.slots.protect(page, cal__os_page_size(), false);
+}
+
+void cal__link_seal(void *page)
+{
+    if (cal__link_guards())
+        cal__sealed.slots.protect(page, cal__os_page_size(), true);
 }
 
 bool cal__link_scatters(void)

@@ -54,6 +54,8 @@ void cal__link_start(const struct cal_slots *role, bool early);
 bool cal__link_guards(void);
 /* Has a page of the kernel's made a guard, if one may be had. */
 void cal__link_guard(void *page);
+/* Has it made read-only. */
+void cal__link_seal(void *page);
 
 /* Whether places are to be chosen by chance. */
 bool cal__link_scatters(void);

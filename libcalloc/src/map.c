@@ -48,7 +48,7 @@ struct cal__page *cal__map_find(uint64_t granule)
 void cal__map_guard(void)
 {
     if (cal__os_page_size() == CAL_MAP_GUARD)
-        cal__link_guard(cal__map.behind);
+        cal__link_seal(cal__map.behind);
 }
 
 static bool make_leaf(uint64_t region)

@@ -19,8 +19,9 @@
 #define CAL_MAP_BITS    (32 - CAL_GRANULE_SHIFT)
 #define CAL_MAP_ENTRIES ((size_t)1 << CAL_MAP_BITS)
 
-/* A page behind the window that an add-on can make a guard of. What lies before is the library's, down to its text,
- * which is not written to. */
+/* A page behind the window that nobody writes, once an add-on has protected it. It stays readable, as leak checkers
+ * and garbage collectors read all data of libraries. What lies before is the library's, down to its text, which is not
+ * written to either. */
 #define CAL_MAP_GUARD ((size_t)4096)
 
 struct cal__map {
@@ -66,7 +67,7 @@ CAL_INLINE struct cal__page *cal__map_candidate(const void *address)
 /* The page that contains the granule, or NULL. Free runs are found at their ends only. */
 struct cal__page *cal__map_find(uint64_t granule);
 
-/* Puts a guard page behind the window, where an add-on has one to give. */
+/* Has the page behind the window protected, where an add-on does that. */
 void cal__map_guard(void);
 
 /* Makes sure that the entries of this range can be set. Before its memory is used; false when out
