@@ -138,14 +138,21 @@ static bool fits_after(const struct cal_slab *slab)
            after_start(slab) < (char *)slab->address + slab->length;
 }
 
+/* What is taken away is NONE, so that the next attempt goes on from there. */
+static bool take_away(enum cal__guard *guard, void *address, size_t length)
+{
+    bool done = cal__guard_remove(address, length, *guard);
+    if (done)
+        *guard = CAL_GUARD_NONE;
+    return done;
+}
+
 /* What stands where it has to stays. False: it stands where a block is to be. */
 static bool put_fence(struct fence *fence, bool fits, char *address)
 {
-    if (fence->guard != CAL_GUARD_NONE && (!fits || fence->address != address)) {
-        if (!cal__guard_remove(fence->address, CAL_HARDENED_PAGE, fence->guard))
-            return false;
-        fence->guard = CAL_GUARD_NONE;
-    }
+    if ((!fits || fence->address != address) &&
+        !take_away(&fence->guard, fence->address, CAL_HARDENED_PAGE))
+        return false;
     if (fence->guard == CAL_GUARD_NONE && fits) {
         fence->guard = cal__guard_install(address, CAL_HARDENED_PAGE);
         fence->address = address;
@@ -175,21 +182,24 @@ bool cal__large_reopen(struct cal_slab *slab)
 }
 
 /* ALL: one call has taken the marks of all of them away. */
-static void remove_fence(const struct fence *fence, bool all)
+static bool remove_fence(struct fence *fence, bool all)
 {
-    if (all && fence->guard == CAL_GUARD_MARKED)
-        cal__guard_forget(fence->guard);
-    else
-        cal__guard_remove(fence->address, CAL_HARDENED_PAGE, fence->guard);
+    if (!all || fence->guard != CAL_GUARD_MARKED)
+        return take_away(&fence->guard, fence->address, CAL_HARDENED_PAGE);
+    cal__guard_forget(fence->guard);
+    fence->guard = CAL_GUARD_NONE;
+    return true;
 }
 
 void cal__large_close(struct cal_slab *slab)
 {
     struct state *state = slab->state;
-    cal__guard_remove(slab->address, slab->length, state->whole);
-    bool all = state->whole == CAL_GUARD_MARKED;
-    remove_fence(&state->before, all);
-    remove_fence(&state->after, all);
+    bool marked = state->whole == CAL_GUARD_MARKED;
+    bool done = take_away(&state->whole, slab->address, slab->length);
+    bool all = done && marked;
+    done &= remove_fence(&state->before, all);
+    done &= remove_fence(&state->after, all);
+    slab->faulting = !done;
 }
 
 /* Blocks. The slack of those at the end of their pages is less than their alignment. */

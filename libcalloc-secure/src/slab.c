@@ -148,9 +148,10 @@ static void close_slab(struct cal_slab *slab)
                 cal__mark_is_free(cal_slot_mark(slab, slot)) &&
                 cal__zeros_length(cal__slot_block(slab, slot), slab->room) != slab->room)
                 report_written(slab, cal__slot_block(slab, slot));
-    if (state->guard != CAL_GUARD_NONE)
-        cal__guard_remove((char *)slab->address + slab->length - guard_bytes(), guard_bytes(),
-                          state->guard);
+    char *end = (char *)slab->address + slab->length;
+    slab->faulting = !cal__guard_remove(end - guard_bytes(), guard_bytes(), state->guard);
+    if (!slab->faulting)
+        state->guard = CAL_GUARD_NONE;
 }
 
 static uint64_t random_bits(void)

@@ -396,6 +396,60 @@ static void guards_stay_within_their_budget(void)
     require(cal_secure_validate() == 0);
 }
 
+/* Mappings are short. */
+
+static size_t max_map_count(void)
+{
+    FILE *file = fopen("/proc/sys/vm/max_map_count", "r");
+    size_t value = 0;
+    if (file != NULL && fscanf(file, "%zu", &value) != 1)
+        value = 0;
+    if (file != NULL)
+        fclose(file);
+    return value;
+}
+
+/* Returns what has used them up. */
+static char *use_up_mappings(size_t most)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), used = 0;
+    char *others = mmap(NULL, most * page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    require(others != MAP_FAILED);
+    while (used < most / 2 && mprotect(others + 2 * used * page, page, PROT_READ | PROT_WRITE) == 0)
+        used++;
+    require(used < most / 2);
+    return others;
+}
+
+/* Of many neighbours that wait each is a part of one mapping, of which the kernel makes three when one leaves. A large
+ * one sends them all away at once. */
+enum { NEIGHBOURS = 20 };
+
+static void neighbours_leave(void)
+{
+    size_t most = max_map_count();
+    if (most == 0 || most > 200000)
+        _exit(77);
+    unsigned char *before[3 * NEIGHBOURS];
+    unsigned char *large = malloc(3500000);
+    for (size_t i = 0; i < 3 * NEIGHBOURS; i++) {
+        require((before[i] = malloc(140000)) != NULL);
+        memset(before[i], 1, 140000);
+    }
+    for (size_t i = 0; i < NEIGHBOURS; i++)
+        free(before[NEIGHBOURS + i * 7 % NEIGHBOURS]);
+    require(state_now().waiting_bytes > NEIGHBOURS * 140000);
+    char *others = use_up_mappings(most);
+    free(large);
+    for (size_t i = NEIGHBOURS; i < 2 * NEIGHBOURS; i++)
+        if ((before[i] = malloc(140000)) != NULL)
+            memset(before[i], 1, 140000);
+    require(munmap(others, most * (size_t)sysconf(_SC_PAGESIZE)) == 0);
+    for (size_t i = 0; i < 3 * NEIGHBOURS; i++)
+        free(before[i]);
+    require(cal_secure_validate() == 0);
+}
+
 #define LIGHT    "secure.level=light"
 #define STANDARD "secure.level=standard"
 /* clang-format off */
@@ -440,6 +494,10 @@ static const struct test_case cases[] = {
     {"no_addresses_wait", LIGHT, no_addresses_wait, 0, true, 0},
     {"many_addresses_wait", STANDARD ",secure.address_quarantine=1024G", many_addresses_wait, 0, true, 0},
     {"many_addresses_wait protected", STANDARD ",secure.address_quarantine=1024G,secure.guard_protect_only=1", many_addresses_wait, 0, true, 0},
+/* A sanitizer needs mappings of its own. */
+#ifndef LINKED_STATICALLY
+    {"neighbours_leave", STANDARD ",secure.guard_protect_only=1,secure.address_quarantine=4M", neighbours_leave, 0, true, 0},
+#endif
     {"guards_stay_within_their_budget", LIGHT ",secure.guard_protect_only=1,secure.guard_percent=1", guards_stay_within_their_budget, 0, true, 0},
     {"guards_stay_within_their_budget standard", STANDARD ",secure.guard_protect_only=1,secure.guard_percent=1", guards_stay_within_their_budget, 0, true, 0},
 };

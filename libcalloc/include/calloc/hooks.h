@@ -121,6 +121,7 @@ struct cal_slab {
     uint64_t *free_slots;
     uint32_t slots; /* 1: a block by itself */
     bool fresh;     /* when the slab was opened its memory read as zeros, untouched */
+    bool faulting;  /* for close() to set */
     void *address;  /* the whole range, guard space included; a multiple of 64 KiB */
     size_t length;  /* bytes; a multiple of 64 KiB */
 };
@@ -202,8 +203,10 @@ struct cal_slots {
      * out. False: no memory. May run with locks held. */
     bool (*open)(struct cal_slab *slab);
 
-    /* A slab is no longer used. All its memory must be readable and writable again. May run with
-     * locks held. */
+    /* A slab is no longer used. All its memory must be readable and writable again; where the kernel refuses
+     * that, `faulting` is to be set, which is false before. Then the range is kept out of use, its memory given
+     * back, and close() called again when other slabs are closed, and when memory is short or cal_trim() is
+     * called. May run with locks held. */
     void (*close)(struct cal_slab *slab);
 
     /* 64 random bits, for about ten slots; asked for again and again. Where there is this function and no
