@@ -285,6 +285,35 @@ static CAL_COLD void say(struct cal__report report)
     cal__report(&report, cal__settings_consequence(&cal__hardened.settings, report.check));
 }
 
+/* The one that has waited longest, if there are too many or they have more than LIMIT bytes together. */
+static void *leave(size_t limit)
+{
+    void *block = NULL;
+    cal__latch_acquire(&latch);
+    if (bytes > limit || count == PLACES) {
+        block = waiting[first].block;
+        bytes -= waiting[first].length;
+        first = (first + 1) % PLACES;
+        count--;
+    }
+    cal__latch_release(&latch);
+    return block;
+}
+
+/* True: some left. */
+static bool leave_down_to(size_t limit)
+{
+    bool any = false;
+    for (void *block; (block = leave(limit)) != NULL; any = true)
+        cal_slot_release(block);
+    return any;
+}
+
+bool cal__large_drain(void)
+{
+    return leave_down_to(0);
+}
+
 void *cal__large_allocated(struct cal_slab *slab, void *block, size_t size, unsigned how)
 {
     struct state *state = slab->state;
@@ -308,22 +337,6 @@ static void check_call(const struct cal_slab *slab, const struct cal_call *call)
     if (CAL_UNLIKELY(cal__hardened.settings.sizes && call->bytes != CAL_CALL_UNKNOWN &&
                      call->bytes != state->requested))
         say(report_of(CAL_CHECK_size_mismatch, slab));
-}
-
-/* One that leaves, if there are too many or they are too large together. */
-static void *leave(void)
-{
-    size_t limit = cal__hardened.settings.address_quarantine;
-    void *block = NULL;
-    cal__latch_acquire(&latch);
-    if (bytes > limit || count == PLACES) {
-        block = waiting[first].block;
-        bytes -= waiting[first].length;
-        first = (first + 1) % PLACES;
-        count--;
-    }
-    cal__latch_release(&latch);
-    return block;
 }
 
 static bool enter(void *block, size_t length)
@@ -365,8 +378,7 @@ enum cal_slot_verdict cal__large_freeing(struct cal_slab *slab, void *block,
         /* Its addresses fault, and its memory goes back too. */
         state->whole = cal__guard_install(slab->address, length);
         if (state->whole != CAL_GUARD_NONE && enter(block, length)) {
-            for (void *old; (old = leave()) != NULL;)
-                cal_slot_release(old);
+            leave_down_to(settings->address_quarantine);
             return CAL_SLOT_KEEP;
         }
     }

@@ -83,6 +83,7 @@ static void thread_end(void)
 
 static void fork_prepare(void)
 {
+    cal__hold_lock();
     cal__large_lock();
     cal__pages_lock();
 }
@@ -91,6 +92,7 @@ static void fork_parent(void)
 {
     cal__pages_unlock(false);
     cal__large_unlock(false);
+    cal__hold_unlock(false);
 }
 
 static void fork_child(void)
@@ -98,6 +100,7 @@ static void fork_child(void)
     cal__random_forked();
     cal__pages_unlock(true);
     cal__large_unlock(true);
+    cal__hold_unlock(true);
     cal__report_thread();
 }
 
@@ -107,6 +110,12 @@ static void exiting(void)
         cal__validate(cal__hardened.settings.validate_at_exit);
 }
 
+static bool reclaim(void)
+{
+    bool any = cal__hold_drain();
+    return cal__large_drain() || any;
+}
+
 static const struct cal_lifecycle lifecycle = {
     .size = sizeof lifecycle,
     .thread_end = thread_end,
@@ -114,6 +123,7 @@ static const struct cal_lifecycle lifecycle = {
     .fork_parent = fork_parent,
     .fork_child = fork_child,
     .exiting = exiting,
+    .reclaim = reclaim,
 };
 
 CAL_EXPORT const struct cal_hooks cal_addon_secure = {

@@ -80,6 +80,10 @@ struct cal_lifecycle {
     void (*exiting)(void);      /* once, when the library's destructors run; may allocate */
     /* The statistics table was asked for: write further lines to `descriptor`. */
     void (*print_statistics)(int descriptor);
+    /* Memory is short, or cal_trim() was called: give up what is kept of blocks that the program has freed, and
+     * what else can be done without. In the thread that asks, without locks of the allocator held. True: some
+     * of it was. */
+    bool (*reclaim)(void);
 };
 
 /* How a request was made: what the functions of the roles slots and owner are told of it. */
