@@ -9,7 +9,8 @@
 
 struct cal__hardened_state {
     struct cal__settings settings;
-    bool active; /* the hooks are registered */
+    bool active;            /* the hooks are registered */
+    bool addresses_limited; /* by RLIMIT_AS, when the process started */
     /* Free memory reads as zeros: all that was ever freed was made so. */
     bool clean;
     const char *own_malloc; /* the file whose malloc the program uses instead of ours, or NULL */

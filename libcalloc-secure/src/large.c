@@ -1,5 +1,6 @@
 #include "large.h"
 
+#include <calloc/calloc.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -314,9 +315,61 @@ bool cal__large_drain(void)
     return leave_down_to(0);
 }
 
+/* A limit of address space that is set while the process runs is not told, and to ask for it is a call that
+ * sandboxes kill for. So from time to time as much is mapped as waits, between the two bounds, and unmapped at
+ * once. Where there is no room for that, what waits is in the way of the program, which may map memory of its own.
+ * For a moment other threads cannot have that room either: so nobody looks where there was a limit at the start,
+ * of which what waits has its part. */
+enum { LOOK_EVERY = 16, GROWTH = 16 };
+#define ROOM_MIN ((size_t)16 << 20)
+#define ROOM_MAX ((size_t)256 << 20)
+
+/* Bytes that may wait, as far as that is known; SIZE_MAX: as many as are set. */
+static _Atomic size_t allowed = SIZE_MAX;
+
+static size_t most_waiting(void)
+{
+    size_t set = cal__hardened.settings.address_quarantine;
+    size_t now = atomic_load_explicit(&allowed, memory_order_relaxed);
+    return now < set ? now : set;
+}
+
+static bool has_room(size_t length)
+{
+    int saved = errno;
+    void *room = mmap(NULL, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    bool has = room != MAP_FAILED || errno != ENOMEM;
+    if (room != MAP_FAILED)
+        munmap(room, length);
+    errno = saved;
+    return has;
+}
+
+static CAL_NOINLINE void look_for_room(void)
+{
+    size_t now = cal__large_waiting(), most = most_waiting();
+    if (has_room(now < ROOM_MIN ? ROOM_MIN : now < ROOM_MAX ? now : ROOM_MAX)) {
+        if (most < cal__hardened.settings.address_quarantine)
+            atomic_store_explicit(&allowed, most + (most + ROOM_MIN) / GROWTH,
+                                  memory_order_relaxed);
+    } else if (now != 0) {
+        atomic_store_explicit(&allowed, now / 2, memory_order_relaxed);
+        cal_trim();
+    }
+}
+
+static void consider_room(void)
+{
+    static _Atomic unsigned times;
+    if (cal__hardened.settings.address_quarantine != 0 && !cal__hardened.addresses_limited &&
+        atomic_fetch_add_explicit(&times, 1, memory_order_relaxed) % LOOK_EVERY == LOOK_EVERY - 1)
+        look_for_room();
+}
+
 void *cal__large_allocated(struct cal_slab *slab, void *block, size_t size, unsigned how)
 {
     struct state *state = slab->state;
+    consider_room();
     state->requested = size;
     state->kind = cal__kind_of((enum cal_call_kind)(how >> CAL_SLOT_KIND_SHIFT));
     state->word = cal__canary_of_sum(cal__random_64(cal__hardened_random()));
@@ -378,7 +431,8 @@ enum cal_slot_verdict cal__large_freeing(struct cal_slab *slab, void *block,
         /* Its addresses fault, and its memory goes back too. */
         state->whole = cal__guard_install(slab->address, length);
         if (state->whole != CAL_GUARD_NONE && enter(block, length)) {
-            leave_down_to(settings->address_quarantine);
+            leave_down_to(most_waiting());
+            consider_room();
             return CAL_SLOT_KEEP;
         }
     }

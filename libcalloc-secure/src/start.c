@@ -41,14 +41,15 @@ static void start_guards(const struct cal__settings *settings)
  * part, or there were none left for new blocks. */
 enum { ADDRESS_SHARE = 16 };
 
-static void ration_addresses(struct cal__settings *settings)
+static void ration_addresses(struct cal__hardened_state *hardened)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
         return;
+    hardened->addresses_limited = true;
     uint64_t share = limit.rlim_cur / ADDRESS_SHARE;
-    if (settings->address_quarantine > share)
-        settings->address_quarantine = share;
+    if (hardened->settings.address_quarantine > share)
+        hardened->settings.address_quarantine = share;
 }
 
 /* BEGUN: start() has run. LATE: it runs in a process that has allocated without us. */
@@ -63,7 +64,7 @@ static int start(void)
     cal__conf_load(&hardened->settings, &given);
     if (!hardened->settings.enable)
         return -ECANCELED;
-    ration_addresses(&hardened->settings);
+    ration_addresses(hardened);
     cal__random_start();
     cal__report_thread();
     start_guards(&hardened->settings);

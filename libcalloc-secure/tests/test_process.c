@@ -542,6 +542,23 @@ static void waiting_addresses_are_had_again(void)
     require(cal_secure_validate() == 0);
 }
 
+/* The program maps memory of its own, and nobody is asked. */
+static void a_lower_limit_is_noticed(void)
+{
+    free_large_blocks(600);
+    require(state_now().waiting_bytes > (size_t)500 << 20);
+    leave_address_space(64 << 20);
+    free_large_blocks(16);
+    void *own = mmap(NULL, (size_t)300 << 20, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    require(own != MAP_FAILED);
+    require(munmap(own, (size_t)300 << 20) == 0);
+    /* And stays so. */
+    free_large_blocks(2000);
+    own = mmap(NULL, (size_t)200 << 20, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    require(own != MAP_FAILED);
+    require(cal_secure_validate() == 0);
+}
+
 static size_t max_map_count(void)
 {
     FILE *file = fopen("/proc/sys/vm/max_map_count", "r");
@@ -715,6 +732,7 @@ static const struct test_case cases[] = {
     {"held_memory_is_had_again", STANDARD ",secure.quarantine=64M", held_memory_is_had_again, 0, true, 0},
     {"children_drain_what_threads_held", STANDARD ",secure.quarantine=64M", children_drain_what_threads_held, 0, true, 0},
     {"waiting_addresses_are_had_again", STANDARD, waiting_addresses_are_had_again, 0, true, 0},
+    {"a_lower_limit_is_noticed", STANDARD, a_lower_limit_is_noticed, 0, true, 0},
     {"neighbours_leave", STANDARD ",secure.guard_protect_only=1,secure.address_quarantine=4M", neighbours_leave, 0, true, 0},
     {"mappings_run_out", STANDARD ",secure.guard_protect_only=1,secure.address_quarantine=4M", mappings_run_out, 0, true, 0},
     {"mappings_run_out marked", STANDARD ",secure.address_quarantine=4M", mappings_run_out, 0, true, 0},

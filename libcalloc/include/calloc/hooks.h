@@ -185,7 +185,7 @@ enum cal_error {
 
 /* All functions may be NULL, but usable() where `extra` is not 0. Those that say so may be called
  * with locks of the allocator held: they must be short, call no function of the core, and not wait for a
- * lock that is held around a call of the core or taken by fork_prepare(). In all others
+ * lock that is held around a call of the core or taken by fork_prepare(). In all others cal_trim(),
  * cal_slot_find(), cal_slot_release(), cal_range_map() and cal_range_unmap() may be called. Functions
  * about different slots of a slab, or different slabs, may run at the same time in different threads. */
 struct cal_slots {
