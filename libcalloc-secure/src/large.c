@@ -12,6 +12,7 @@
 #include "kind.h"
 #include "latch.h"
 #include "report.h"
+#include "trace.h"
 
 /* A validation looks at blocks that other threads hold. It may only do so from LIVE to LOOKED and back: before,
  * there is no canary yet, and who frees or resizes a block waits until nobody looks. */
@@ -283,7 +284,7 @@ static struct cal__report overflow_of(const struct cal_slab *slab)
 
 static CAL_COLD void say(struct cal__report report)
 {
-    cal__report(&report, cal__settings_consequence(&cal__hardened.settings, report.check));
+    cal__trace_report(&report, cal__settings_consequence(&cal__hardened.settings, report.check));
 }
 
 /* The one that has waited longest, if there are too many or they have more than LIMIT bytes together. */

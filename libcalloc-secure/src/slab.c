@@ -10,6 +10,7 @@
 #include "quick.h"
 #include "report.h"
 #include "slot.h"
+#include "trace.h"
 #include "zeros.h"
 
 /* A larger block has pages of its own. */
@@ -49,7 +50,7 @@ static struct cal__report report_of(enum cal__check check, const struct cal_slab
 
 static CAL_COLD void say(struct cal__report report)
 {
-    cal__report(&report, cal__settings_consequence(&cal__hardened.settings, report.check));
+    cal__trace_report(&report, cal__settings_consequence(&cal__hardened.settings, report.check));
 }
 
 static struct cal__report overflow_of(const struct cal_slab *slab, uint32_t slot, size_t requested)
