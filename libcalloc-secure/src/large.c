@@ -94,30 +94,35 @@ void cal__large_unlock(bool in_child)
 
 /* Guard space. */
 
+static size_t page_bytes(void)
+{
+    return cal__hardened.page;
+}
+
 void cal__large_guard(const struct cal_call *call, struct cal_guard *guard)
 {
     (void)call;
     uint64_t guards = cal__hardened.settings.guard_large;
-    guard->before = guards == 2 ? CAL_HARDENED_PAGE : 0;
-    guard->after = guards != 0 ? CAL_HARDENED_PAGE : 0;
+    guard->before = guards == 2 ? page_bytes() : 0;
+    guard->after = guards != 0 ? page_bytes() : 0;
     guard->at_end = cal__hardened.settings.large_at_end != 0;
 }
 
 static char *page_down(const void *address)
 {
-    return (char *)((uintptr_t)address & ~(uintptr_t)(CAL_HARDENED_PAGE - 1));
+    return (char *)((uintptr_t)address & ~(uintptr_t)(page_bytes() - 1));
 }
 
 /* The pages beside those that the block is in. What more the granules of its range leave over keeps its memory:
  * to give it back would cost a fault for each page when it is used again. */
 static char *before_start(const struct cal_slab *slab)
 {
-    return page_down(slab->first) - CAL_HARDENED_PAGE;
+    return page_down(slab->first) - page_bytes();
 }
 
 static char *after_start(const struct cal_slab *slab)
 {
-    return page_down((char *)slab->first + slab->block_size + CAL_HARDENED_PAGE - 1);
+    return page_down((char *)slab->first + slab->block_size + page_bytes() - 1);
 }
 
 static bool starts_with_page(const struct cal_slab *slab)
@@ -153,10 +158,10 @@ static bool take_away(enum cal__guard *guard, void *address, size_t length)
 static bool put_fence(struct fence *fence, bool fits, char *address)
 {
     if ((!fits || fence->address != address) &&
-        !take_away(&fence->guard, fence->address, CAL_HARDENED_PAGE))
+        !take_away(&fence->guard, fence->address, page_bytes()))
         return false;
     if (fence->guard == CAL_GUARD_NONE && fits) {
-        fence->guard = cal__guard_install(address, CAL_HARDENED_PAGE);
+        fence->guard = cal__guard_install(address, page_bytes());
         fence->address = address;
     }
     return true;
@@ -187,7 +192,7 @@ bool cal__large_reopen(struct cal_slab *slab)
 static bool remove_fence(struct fence *fence, bool all)
 {
     if (!all || fence->guard != CAL_GUARD_MARKED)
-        return take_away(&fence->guard, fence->address, CAL_HARDENED_PAGE);
+        return take_away(&fence->guard, fence->address, page_bytes());
     cal__guard_forget(fence->guard);
     fence->guard = CAL_GUARD_NONE;
     return true;

@@ -13,12 +13,10 @@
 #include "trace.h"
 #include "zeros.h"
 
-/* A larger block has pages of its own. */
-enum { UNTOUCHED_MIN = 4096 };
-
+/* None where a page is as long as a slab. */
 static size_t guard_bytes(void)
 {
-    return CAL_HARDENED_PAGE;
+    return cal__hardened.page;
 }
 
 static size_t state_bytes(uint32_t slots)
@@ -186,7 +184,7 @@ static bool first_use(const struct cal_slab *slab, const struct cal__slab_state 
         return settings->zero_on_free != 0;
     }
     /* Pages that nobody has touched are left alone: reading them would cost a fault, for nothing. */
-    if (state->fresh && slab->room > UNTOUCHED_MIN)
+    if (state->fresh && slab->room > cal__hardened.page)
         return true;
     /* Who reads a page first gets that of zeros, and a second fault at the first write. */
     if (state->fresh)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <gnu/libc-version.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -65,6 +66,7 @@ static int start(void)
     if (!hardened->settings.enable)
         return -ECANCELED;
     ration_addresses(hardened);
+    hardened->page = (uint32_t)getauxval(AT_PAGESZ);
     cal__random_start();
     cal__report_thread();
     start_guards(&hardened->settings);
