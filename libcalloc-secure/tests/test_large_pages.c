@@ -102,7 +102,7 @@ static void the_heap_is_sound(void)
     enum { PLACES = 500 };
     static unsigned char *blocks[PLACES];
     uint64_t seed = 11;
-    for (size_t i = 0; i < 60000; i++) {
+    for (size_t i = 0; i < 20000; i++) {
         uint64_t number = next_number(&seed);
         size_t size = (number >> 20) % (number % 50 == 0 ? 900000 : 4000);
         unsigned char **place = &blocks[(number >> 8) % PLACES];
