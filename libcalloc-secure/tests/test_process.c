@@ -462,7 +462,7 @@ static void *hold_pieces(void *argument)
 }
 
 /* Who needs memory gets what other threads hold, though they do nothing. */
-static void held_memory_is_had_again(void)
+__attribute__((unused)) static void held_memory_is_had_again(void)
 {
     pthread_t threads[HOLDERS];
     require(pthread_barrier_init(&barrier, NULL, HOLDERS + 1) == 0);
@@ -480,7 +480,7 @@ static void held_memory_is_had_again(void)
 }
 
 /* The child has what threads held that it does not have. */
-static void children_drain_what_threads_held(void)
+__attribute__((unused)) static void children_drain_what_threads_held(void)
 {
     pthread_t threads[HOLDERS];
     require(pthread_barrier_init(&barrier, NULL, HOLDERS + 1) == 0);
@@ -529,7 +529,7 @@ static void draining_beside_threads(void)
     require(cal_secure_validate() == 0);
 }
 
-static void waiting_addresses_are_had_again(void)
+__attribute__((unused)) static void waiting_addresses_are_had_again(void)
 {
     free_large_blocks(600);
     size_t waited = state_now().waiting_bytes;
@@ -543,7 +543,7 @@ static void waiting_addresses_are_had_again(void)
 }
 
 /* The program maps memory of its own, and nobody is asked. */
-static void a_lower_limit_is_noticed(void)
+__attribute__((unused)) static void a_lower_limit_is_noticed(void)
 {
     free_large_blocks(600);
     require(state_now().waiting_bytes > (size_t)500 << 20);
@@ -614,7 +614,7 @@ static char *use_up_mappings(size_t most)
  * one sends them all away at once. */
 enum { NEIGHBOURS = 20 };
 
-static void neighbours_leave(void)
+__attribute__((unused)) static void neighbours_leave(void)
 {
     size_t most = max_map_count();
     if (most == 0 || most > 200000)
@@ -663,7 +663,7 @@ static void mappings_run_out_here(void)
 }
 
 /* In a child whose parent has the same pages the kernel joins mappings less readily. */
-static void mappings_run_out(void)
+__attribute__((unused)) static void mappings_run_out(void)
 {
     churn(3000, 9);
     pid_t child = fork();
