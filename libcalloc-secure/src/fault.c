@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "pages.h"
+#include "trace.h"
 
 /* The instruction that was interrupted. */
 static const void *place_of(const void *context)
@@ -30,6 +31,7 @@ static void on_fault(int number, siginfo_t *information, void *context)
     struct cal__report report;
     if (fault && cal__pages_explain(information->si_addr, &report)) {
         report.site = place_of(context);
+        cal__trace_module(&report);
         cal__report_line(&report);
     }
     const struct sigaction standard = {.sa_handler = SIG_DFL};

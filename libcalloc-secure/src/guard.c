@@ -114,9 +114,14 @@ static bool protect(void *address, size_t length, size_t limit)
         add(&protected_ever, 1);
         return true;
     }
+    bool used_up = errno == ENOMEM;
+    /* The kernel changes one mapping after the other, and may have stopped between two: what faults in part is a
+     * guard, until all of it can be taken away. */
+    if (mprotect(address, length, PROT_READ | PROT_WRITE) != 0 && errno == ENOMEM)
+        return true;
     subtract(&protected_now, 1);
     /* Somebody else has used up the mappings. They are to have what is left. */
-    if (errno == ENOMEM)
+    if (used_up)
         atomic_store_explicit(&budget, load(&protected_now), memory_order_relaxed);
     return false;
 }

@@ -44,8 +44,10 @@ void cal__guard_start(const struct cal__guard_limits *limits);
 enum cal__guard cal__guard_install(void *address, size_t length);
 
 /* Makes the range readable and writable again; it must have been installed as GUARD in one call.
- * CAL_GUARD_NONE does nothing. True; false: it still faults, and counts. What is in it is unspecified.
- * Not needed before munmap: see cal__guard_forget(). Thread-safe. Preserves errno. */
+ * CAL_GUARD_NONE does nothing. True; false: some of it still faults, and it counts. Guards beside each other are
+ * one mapping to the kernel, of which a part can be opened only while the process may have more mappings: so
+ * that has to be reckoned with, and may work later. What is in it is unspecified. Not needed before munmap: see
+ * cal__guard_forget(). Thread-safe. Preserves errno. */
 bool cal__guard_remove(void *address, size_t length, enum cal__guard guard);
 
 /* A guard's address space was unmapped: the budget has it back. No system call. */

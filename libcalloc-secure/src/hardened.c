@@ -1,8 +1,8 @@
 #include "hardened.h"
 
 #include <errno.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 union cal__hardened_pages cal__hardened_pages __attribute__((aligned(CAL_HARDENED_PAGE)));
 
@@ -13,7 +13,7 @@ void cal__hardened_seal(void)
 {
     int saved = errno;
     /* On machines with larger pages other data would be sealed with it. */
-    if (sysconf(_SC_PAGESIZE) == CAL_HARDENED_PAGE)
+    if (getauxval(AT_PAGESZ) == CAL_HARDENED_PAGE)
         mprotect(&cal__hardened_pages, sizeof cal__hardened_pages, PROT_READ);
     errno = saved;
 }

@@ -11,7 +11,9 @@
 
 struct cal__hardened_state {
     struct cal__settings settings;
-    bool active; /* the hooks are registered */
+    bool active;            /* the hooks are registered */
+    bool addresses_limited; /* by RLIMIT_AS, when the process started */
+    uint32_t page;          /* bytes of the kernel's: guards have as many */
     /* Free memory reads as zeros: all that was ever freed was made so. */
     bool clean;
     uint64_t secret;        /* for what is written down, see record.h; 0 with `metadata` off */
@@ -20,6 +22,7 @@ struct cal__hardened_state {
     bool shadowed;          /* and that is libc's: the core was loaded behind it */
 };
 
+/* The smallest page that a kernel has, in which is counted what need not be exact. */
 enum { CAL_HARDENED_PAGE = 4096 };
 
 extern union cal__hardened_pages {

@@ -2,104 +2,263 @@
 
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/single_threaded.h>
 
 #include "guard.h"
+#include "latch.h"
 #include "quarantine.h"
 #include "slab.h"
 
 /* Places for the smallest blocks would be more; what is beyond them leaves earlier. */
 enum { RANDOM_PLACES = 256, QUEUE_PLACES = 4096 };
 
-/* NONE: nothing was freed yet. */
-enum stage { NONE, HOLDING, ENDED };
+/* Where all are to leave, so many do at a time. */
+enum { MANY = 128 };
 
 struct hold {
-    enum stage stage;
+    struct cal__latch latch;        /* guards the quarantine */
+    bool left_behind;               /* in the child of a fork: its thread does not exist */
+    enum cal__guard before, behind; /* pages beside it */
+    struct hold *next;
     struct cal__quarantine quarantine;
-    enum cal__guard before, behind; /* of its entries */
+    uint64_t entries[RANDOM_PLACES + QUEUE_PLACES];
 };
 
-static __thread struct hold hold __attribute__((tls_model("initial-exec")));
+/* Guards the list of all; taken before the latch of one. */
+static struct cal__latch list_latch;
+static struct hold *holds;
+
+/* NULL: nothing was freed yet. */
+static __thread struct hold *own __attribute__((tls_model("initial-exec")));
+static __thread bool ended __attribute__((tls_model("initial-exec")));
 
 /* Whole pages, between two for guards. */
 static size_t memory_bytes(void)
 {
-    size_t mask = CAL_HARDENED_PAGE - 1;
-    return ((cal__quarantine_memory(RANDOM_PLACES, QUEUE_PLACES) + mask) & ~mask) +
-           2 * (size_t)CAL_HARDENED_PAGE;
+    size_t page = cal__hardened.page;
+    return ((sizeof(struct hold) + page - 1) & ~(page - 1)) + 2 * page;
 }
 
-static char *start_of(void)
-{
-    return (char *)hold.quarantine.entries - CAL_HARDENED_PAGE;
-}
-
-/* With larger pages of the kernel's there are none. */
-static void guard(void)
-{
-    if (!cal__hardened.settings.metadata)
-        return;
-    hold.before = cal__guard_install(start_of(), CAL_HARDENED_PAGE);
-    hold.behind =
-        cal__guard_install(start_of() + memory_bytes() - CAL_HARDENED_PAGE, CAL_HARDENED_PAGE);
-    hold.quarantine.secret = cal__random_64(cal__hardened_random());
-}
-
-static void unmap(void)
-{
-    munmap(start_of(), memory_bytes());
-    cal__guard_forget(hold.before);
-    cal__guard_forget(hold.behind);
-}
-
-/* Without memory for it the thread has none; the next block tries again. */
-static CAL_COLD bool begin(void)
+static struct hold *map(void)
 {
     int saved = errno;
     char *memory =
         mmap(NULL, memory_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     errno = saved;
-    if (memory == MAP_FAILED)
-        return false;
-    if (!cal__quarantine_initialize(&hold.quarantine, memory + CAL_HARDENED_PAGE, RANDOM_PLACES,
-                                    QUEUE_PLACES, cal__hardened.settings.quarantine)) {
-        munmap(memory, memory_bytes());
-        return false;
+    return memory == MAP_FAILED ? NULL : (void *)(memory + cal__hardened.page);
+}
+
+static void unmap(struct hold *hold)
+{
+    enum cal__guard before = hold->before, behind = hold->behind;
+    int saved = errno;
+    munmap((char *)hold - cal__hardened.page, memory_bytes());
+    errno = saved;
+    cal__guard_forget(before);
+    cal__guard_forget(behind);
+}
+
+static void protect(struct hold *hold)
+{
+    if (!cal__hardened.settings.metadata)
+        return;
+    size_t page = cal__hardened.page;
+    char *start = (char *)hold - page;
+    hold->before = cal__guard_install(start, page);
+    hold->behind = cal__guard_install(start + memory_bytes() - page, page);
+    hold->quarantine.secret = cal__random_64(cal__hardened_random());
+}
+
+/* Without memory for it the thread has none; the next block tries again. */
+static CAL_COLD struct hold *begin(void)
+{
+    struct hold *hold = map();
+    if (hold == NULL)
+        return NULL;
+    if (!cal__quarantine_initialize(&hold->quarantine, hold->entries, RANDOM_PLACES, QUEUE_PLACES,
+                                    cal__hardened.settings.quarantine)) {
+        unmap(hold);
+        return NULL;
     }
-    guard();
-    hold.stage = HOLDING;
-    return true;
+    protect(hold);
+    cal__latch_acquire(&list_latch);
+    hold->next = holds;
+    holds = hold;
+    cal__latch_release(&list_latch);
+    own = hold;
+    return hold;
+}
+
+static void acquire(struct hold *hold, bool alone)
+{
+    if (!alone)
+        cal__latch_acquire(&hold->latch);
+}
+
+static void release(struct hold *hold, bool alone)
+{
+    if (!alone)
+        cal__latch_release(&hold->latch);
+}
+
+/* After a large block many may have to leave. */
+static CAL_NOINLINE void leave_more(struct hold *hold, struct cal__random *random, bool alone)
+{
+    for (bool any = true; any;) {
+        struct cal__quarantined out;
+        acquire(hold, alone);
+        any = cal__quarantine_pop(&hold->quarantine, random, &out);
+        release(hold, alone);
+        if (any)
+            cal__slab_leave(out.block, out.size);
+    }
 }
 
 bool cal__hold_block_long(void *block, size_t size)
 {
-    if (CAL_UNLIKELY(hold.stage != HOLDING) && (hold.stage == ENDED || !begin()))
+    struct hold *hold = own;
+    if (CAL_UNLIKELY(hold == NULL) && (ended || (hold = begin()) == NULL))
         return false;
     struct cal__random *random = cal__hardened_random();
-    if (!cal__quarantine_push(&hold.quarantine, random, block, size))
-        return false;
     struct cal__quarantined out;
-    while (cal__quarantine_pop(&hold.quarantine, random, &out))
+    /* Nobody else comes into being meanwhile. */
+    bool alone = __libc_single_threaded;
+    acquire(hold, alone);
+    bool taken = cal__quarantine_push(&hold->quarantine, random, block, size);
+    bool any = taken && cal__quarantine_pop(&hold->quarantine, random, &out);
+    bool more = any && cal__quarantine_is_due(&hold->quarantine);
+    release(hold, alone);
+    if (CAL_LIKELY(any))
         cal__slab_leave(out.block, out.size);
-    return true;
+    if (CAL_UNLIKELY(more))
+        leave_more(hold, random, alone);
+    return taken;
 }
 
-void cal__hold_drain(void)
+/* Draining. */
+
+static size_t length_of(const struct hold *hold)
 {
-    struct cal__quarantined out;
-    while (hold.stage == HOLDING && cal__quarantine_drain(&hold.quarantine, &out))
-        cal__slab_leave(out.block, out.size);
+    return (size_t)hold->quarantine.waiting + hold->quarantine.queued;
+}
+
+static void leave(const struct cal__quarantined *blocks, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        cal__slab_leave(blocks[i].block, blocks[i].size);
+}
+
+static size_t drain(struct hold *hold, struct cal__quarantined *out)
+{
+    size_t count = 0;
+    while (count < MANY && cal__quarantine_drain(&hold->quarantine, &out[count]))
+        count++;
+    return count;
+}
+
+static void unlink_locked(const struct hold *hold)
+{
+    struct hold **place = &holds;
+    while (*place != hold)
+        place = &(*place)->next;
+    *place = hold->next;
+}
+
+static size_t length_of_all(void)
+{
+    size_t length = 0;
+    cal__latch_acquire(&list_latch);
+    for (struct hold *hold = holds; hold != NULL; hold = hold->next) {
+        cal__latch_acquire(&hold->latch);
+        length += length_of(hold);
+        cal__latch_release(&hold->latch);
+    }
+    cal__latch_release(&list_latch);
+    return length;
+}
+
+/* Of the first that has any. One that was left behind has no further use. */
+static size_t take_some(struct cal__quarantined *out)
+{
+    size_t count = 0;
+    struct hold *useless = NULL;
+    cal__latch_acquire(&list_latch);
+    for (struct hold *hold = holds; hold != NULL && count == 0; hold = hold->next) {
+        cal__latch_acquire(&hold->latch);
+        count = drain(hold, out);
+        if (hold->left_behind && length_of(hold) == 0)
+            useless = hold;
+        cal__latch_release(&hold->latch);
+    }
+    if (useless != NULL)
+        unlink_locked(useless);
+    cal__latch_release(&list_latch);
+    if (useless != NULL)
+        unmap(useless);
+    return count;
+}
+
+bool cal__hold_drain(void)
+{
+    struct cal__quarantined out[MANY];
+    /* Not what others put there meanwhile: they may go on for ever. */
+    size_t left = length_of_all();
+    bool any = left != 0;
+    for (size_t count; left != 0 && (count = take_some(out)) != 0;) {
+        leave(out, count);
+        left -= count < left ? count : left;
+    }
+    return any;
 }
 
 void cal__hold_end(void)
 {
-    cal__hold_drain();
-    if (hold.stage == HOLDING)
-        unmap();
-    hold.stage = ENDED;
+    struct hold *hold = own;
+    ended = true;
+    own = NULL;
+    if (hold == NULL)
+        return;
+    cal__latch_acquire(&list_latch);
+    unlink_locked(hold);
+    cal__latch_release(&list_latch);
+    struct cal__quarantined out[MANY];
+    for (size_t count; (count = drain(hold, out)) != 0;)
+        leave(out, count);
+    unmap(hold);
 }
 
 size_t cal__hold_bytes(void)
 {
-    return hold.stage == HOLDING ? hold.quarantine.bytes : 0;
+    struct hold *hold = own;
+    if (hold == NULL)
+        return 0;
+    cal__latch_acquire(&hold->latch);
+    size_t bytes = hold->quarantine.bytes;
+    cal__latch_release(&hold->latch);
+    return bytes;
+}
+
+/* Fork. */
+
+void cal__hold_lock(void)
+{
+    cal__latch_acquire(&list_latch);
+    for (struct hold *hold = holds; hold != NULL; hold = hold->next)
+        cal__latch_acquire(&hold->latch);
+}
+
+void cal__hold_unlock(bool in_child)
+{
+    for (struct hold *hold = holds; hold != NULL; hold = hold->next) {
+        if (!in_child) {
+            cal__latch_release(&hold->latch);
+            continue;
+        }
+        cal__latch_reset(&hold->latch);
+        hold->left_behind |= hold != own;
+    }
+    if (in_child)
+        cal__latch_reset(&list_latch);
+    else
+        cal__latch_release(&list_latch);
 }

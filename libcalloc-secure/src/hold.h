@@ -1,4 +1,7 @@
-/* The quarantine of each thread: blocks that were freed and are not used again yet. */
+/* The quarantine of each thread: blocks that were freed and are not used again yet.
+ *
+ * All of them are known, so that a thread that has no memory left can have what the others hold. So each has
+ * a latch, which is held for some instructions, and which a process with one thread does without. */
 #ifndef CAL_HOLD_H
 #define CAL_HOLD_H
 
@@ -19,9 +22,11 @@ void cal__hold_end(void);
 /* Bytes that the calling thread holds. */
 size_t cal__hold_bytes(void);
 
-/* All that the calling thread holds leaves. */
-void cal__hold_drain(void);
+/* All that all threads hold now leaves. Without locks held. True: there was something. */
+bool cal__hold_drain(void);
 
-/* In the child of a fork nothing need be done: what other threads held stays where it is. */
+/* Around a fork. What other threads held stays where it is in the child, until it is drained. */
+void cal__hold_lock(void);
+void cal__hold_unlock(bool in_child);
 
 #endif

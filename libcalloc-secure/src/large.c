@@ -1,5 +1,6 @@
 #include "large.h"
 
+#include <calloc/calloc.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "latch.h"
 #include "record.h"
 #include "report.h"
+#include "trace.h"
 
 /* A validation looks at blocks that other threads hold. It may only do so from LIVE to LOOKED and back: before,
  * there is no canary yet, and who frees or resizes a block waits until nobody looks. */
@@ -93,30 +95,35 @@ void cal__large_unlock(bool in_child)
 
 /* Guard space. */
 
+static size_t page_bytes(void)
+{
+    return cal__hardened.page;
+}
+
 void cal__large_guard(const struct cal_call *call, struct cal_guard *guard)
 {
     (void)call;
     uint64_t guards = cal__hardened.settings.guard_large;
-    guard->before = guards == 2 ? CAL_HARDENED_PAGE : 0;
-    guard->after = guards != 0 ? CAL_HARDENED_PAGE : 0;
+    guard->before = guards == 2 ? page_bytes() : 0;
+    guard->after = guards != 0 ? page_bytes() : 0;
     guard->at_end = cal__hardened.settings.large_at_end != 0;
 }
 
 static char *page_down(const void *address)
 {
-    return (char *)((uintptr_t)address & ~(uintptr_t)(CAL_HARDENED_PAGE - 1));
+    return (char *)((uintptr_t)address & ~(uintptr_t)(page_bytes() - 1));
 }
 
 /* The pages beside those that the block is in. What more the granules of its range leave over keeps its memory:
  * to give it back would cost a fault for each page when it is used again. */
 static char *before_start(const struct cal_slab *slab)
 {
-    return page_down(slab->first) - CAL_HARDENED_PAGE;
+    return page_down(slab->first) - page_bytes();
 }
 
 static char *after_start(const struct cal_slab *slab)
 {
-    return page_down((char *)slab->first + slab->block_size + CAL_HARDENED_PAGE - 1);
+    return page_down((char *)slab->first + slab->block_size + page_bytes() - 1);
 }
 
 static bool starts_with_page(const struct cal_slab *slab)
@@ -139,16 +146,23 @@ static bool fits_after(const struct cal_slab *slab)
            after_start(slab) < (char *)slab->address + slab->length;
 }
 
+/* What is taken away is NONE, so that the next attempt goes on from there. */
+static bool take_away(enum cal__guard *guard, void *address, size_t length)
+{
+    bool done = cal__guard_remove(address, length, *guard);
+    if (done)
+        *guard = CAL_GUARD_NONE;
+    return done;
+}
+
 /* What stands where it has to stays. False: it stands where a block is to be. */
 static bool put_fence(struct fence *fence, bool fits, char *address)
 {
-    if (fence->guard != CAL_GUARD_NONE && (!fits || fence->address != address)) {
-        if (!cal__guard_remove(fence->address, CAL_HARDENED_PAGE, fence->guard))
-            return false;
-        fence->guard = CAL_GUARD_NONE;
-    }
+    if ((!fits || fence->address != address) &&
+        !take_away(&fence->guard, fence->address, page_bytes()))
+        return false;
     if (fence->guard == CAL_GUARD_NONE && fits) {
-        fence->guard = cal__guard_install(address, CAL_HARDENED_PAGE);
+        fence->guard = cal__guard_install(address, page_bytes());
         fence->address = address;
     }
     return true;
@@ -176,21 +190,24 @@ bool cal__large_reopen(struct cal_slab *slab)
 }
 
 /* ALL: one call has taken the marks of all of them away. */
-static void remove_fence(const struct fence *fence, bool all)
+static bool remove_fence(struct fence *fence, bool all)
 {
-    if (all && fence->guard == CAL_GUARD_MARKED)
-        cal__guard_forget(fence->guard);
-    else
-        cal__guard_remove(fence->address, CAL_HARDENED_PAGE, fence->guard);
+    if (!all || fence->guard != CAL_GUARD_MARKED)
+        return take_away(&fence->guard, fence->address, page_bytes());
+    cal__guard_forget(fence->guard);
+    fence->guard = CAL_GUARD_NONE;
+    return true;
 }
 
 void cal__large_close(struct cal_slab *slab)
 {
     struct state *state = slab->state;
-    cal__guard_remove(slab->address, slab->length, state->whole);
-    bool all = state->whole == CAL_GUARD_MARKED;
-    remove_fence(&state->before, all);
-    remove_fence(&state->after, all);
+    bool marked = state->whole == CAL_GUARD_MARKED;
+    bool done = take_away(&state->whole, slab->address, slab->length);
+    bool all = done && marked;
+    done &= remove_fence(&state->before, all);
+    done &= remove_fence(&state->after, all);
+    slab->faulting = !done;
 }
 
 /* Blocks. The slack of those at the end of their pages is less than their alignment. */
@@ -273,12 +290,98 @@ static struct cal__report overflow_of(const struct cal_slab *slab)
 
 static CAL_COLD void say(struct cal__report report)
 {
-    cal__report(&report, cal__settings_consequence(&cal__hardened.settings, report.check));
+    cal__trace_report(&report, cal__settings_consequence(&cal__hardened.settings, report.check));
+}
+
+/* The one that has waited longest, if there are too many or they have more than LIMIT bytes together. */
+static void *leave(size_t limit)
+{
+    void *block = NULL;
+    cal__latch_acquire(&latch);
+    if (bytes > limit || count == PLACES) {
+        block = (void *)cal__record_encode(waiting[first].block);
+        const struct cal_slab *slab = cal_slot_find(block, NULL);
+        if (CAL_UNLIKELY(slab == NULL || slab->first != block ||
+                         slab->length != waiting[first].length))
+            cal__record_broken(block);
+        bytes -= waiting[first].length;
+        first = (first + 1) % PLACES;
+        count--;
+    }
+    cal__latch_release(&latch);
+    return block;
+}
+
+/* True: some left. */
+static bool leave_down_to(size_t limit)
+{
+    bool any = false;
+    for (void *block; (block = leave(limit)) != NULL; any = true)
+        if (CAL_UNLIKELY(cal_slot_release(block) != 0))
+            cal__record_broken(block);
+    return any;
+}
+
+bool cal__large_drain(void)
+{
+    return leave_down_to(0);
+}
+
+/* A limit of address space that is set while the process runs is not told, and to ask for it is a call that
+ * sandboxes kill for. So from time to time as much is mapped as waits, between the two bounds, and unmapped at
+ * once. Where there is no room for that, what waits is in the way of the program, which may map memory of its own.
+ * For a moment other threads cannot have that room either: so nobody looks where there was a limit at the start,
+ * of which what waits has its part. */
+enum { LOOK_EVERY = 16, GROWTH = 16 };
+#define ROOM_MIN ((size_t)16 << 20)
+#define ROOM_MAX ((size_t)256 << 20)
+
+/* Bytes that may wait, as far as that is known; SIZE_MAX: as many as are set. */
+static _Atomic size_t allowed = SIZE_MAX;
+
+static size_t most_waiting(void)
+{
+    size_t set = cal__hardened.settings.address_quarantine;
+    size_t now = atomic_load_explicit(&allowed, memory_order_relaxed);
+    return now < set ? now : set;
+}
+
+static bool has_room(size_t length)
+{
+    int saved = errno;
+    void *room = mmap(NULL, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    bool has = room != MAP_FAILED || errno != ENOMEM;
+    if (room != MAP_FAILED)
+        munmap(room, length);
+    errno = saved;
+    return has;
+}
+
+static CAL_NOINLINE void look_for_room(void)
+{
+    size_t now = cal__large_waiting(), most = most_waiting();
+    if (has_room(now < ROOM_MIN ? ROOM_MIN : now < ROOM_MAX ? now : ROOM_MAX)) {
+        if (most < cal__hardened.settings.address_quarantine)
+            atomic_store_explicit(&allowed, most + (most + ROOM_MIN) / GROWTH,
+                                  memory_order_relaxed);
+    } else if (now != 0) {
+        atomic_store_explicit(&allowed, now / 2, memory_order_relaxed);
+        cal_trim();
+    }
+}
+
+static void consider_room(void)
+{
+    static _Atomic unsigned times;
+    if (cal__hardened.settings.address_quarantine != 0 && !cal__hardened.addresses_limited &&
+        atomic_fetch_add_explicit(&times, 1, memory_order_relaxed) % LOOK_EVERY == LOOK_EVERY - 1)
+        look_for_room();
 }
 
 void *cal__large_allocated(struct cal_slab *slab, void *block, size_t size, unsigned how)
 {
     struct state *state = slab->state;
+    consider_room();
     state->requested = size;
     state->kind = cal__kind_of((enum cal_call_kind)(how >> CAL_SLOT_KIND_SHIFT));
     state->word = cal__canary_of_sum(cal__random_64(cal__hardened_random()));
@@ -299,26 +402,6 @@ static void check_call(const struct cal_slab *slab, const struct cal_call *call)
     if (CAL_UNLIKELY(cal__hardened.settings.sizes && call->bytes != CAL_CALL_UNKNOWN &&
                      call->bytes != state->requested))
         say(report_of(CAL_CHECK_size_mismatch, slab));
-}
-
-/* One that leaves, if there are too many or they are too large together. */
-static void *leave(void)
-{
-    size_t limit = cal__hardened.settings.address_quarantine;
-    void *block = NULL;
-    cal__latch_acquire(&latch);
-    if (bytes > limit || count == PLACES) {
-        block = (void *)cal__record_encode(waiting[first].block);
-        const struct cal_slab *slab = cal_slot_find(block, NULL);
-        if (CAL_UNLIKELY(slab == NULL || slab->first != block ||
-                         slab->length != waiting[first].length))
-            cal__record_broken(block);
-        bytes -= waiting[first].length;
-        first = (first + 1) % PLACES;
-        count--;
-    }
-    cal__latch_release(&latch);
-    return block;
 }
 
 static bool enter(void *block, size_t length)
@@ -360,9 +443,8 @@ enum cal_slot_verdict cal__large_freeing(struct cal_slab *slab, void *block,
         /* Its addresses fault, and its memory goes back too. */
         state->whole = cal__guard_install(slab->address, length);
         if (state->whole != CAL_GUARD_NONE && enter(block, length)) {
-            for (void *old; (old = leave()) != NULL;)
-                if (CAL_UNLIKELY(cal_slot_release(old) != 0))
-                    cal__record_broken(old);
+            leave_down_to(most_waiting());
+            consider_room();
             return CAL_SLOT_KEEP;
         }
     }

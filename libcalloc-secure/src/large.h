@@ -30,6 +30,9 @@ bool cal__large_check(const struct cal_slab *slab, struct cal__report *found);
 /* Bytes of address space that wait. */
 size_t cal__large_waiting(void);
 
+/* All that waits leaves. Without locks held. True: there was something. */
+bool cal__large_drain(void);
+
 /* Around a fork. */
 void cal__large_lock(void);
 void cal__large_unlock(bool in_child);

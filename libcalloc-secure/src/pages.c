@@ -105,14 +105,7 @@ static CAL_COLD void tell(struct cal__report *report, const struct cal__pool_ran
         report->requested_known = true;
         add_traces(report, range, slot);
     }
-    /* Who goes on has each place reported once; who ends without traces does not walk a stack that may
-     * be the next to be damaged. */
-    if (consequence == CAL_LOG || range->traces != NULL) {
-        const void *frames[CAL_REPORT_FRAMES];
-        cal__trace(frames);
-        report->site = frames[0];
-    }
-    cal__report(report, consequence);
+    cal__trace_report(report, consequence);
 }
 
 static void tell_check(enum cal__check check, const void *address,
@@ -608,8 +601,7 @@ void cal__pages_start(const struct cal__settings *given)
 {
     cal__pool_start();
     cal__pages_owner = functions;
-    if (given->sample != 0)
-        cal__trace_start();
+    cal__trace_start();
     /* Where only requests for nothing are due, all others are spared the question. */
     if (given->sample == 0 && !given->own_pages)
         cal__pages_owner.claims = 1;

@@ -110,13 +110,19 @@ CAL_INLINE bool cal__quarantine_pop_queue(struct cal__quarantine *quarantine,
 bool cal__quarantine_pop_waiting(struct cal__quarantine *quarantine, struct cal__random *random,
                                  struct cal__quarantined *out);
 
-/* The next block whose time has come, if there is one: while there are more bytes than the limit, or
- * a full queue. With blocks of one size that is one for each push; after a large one it may be many. */
+/* Whether the time of a block has come: there are more bytes than the limit, or the queue is full. */
+CAL_INLINE bool cal__quarantine_is_due(const struct cal__quarantine *quarantine)
+{
+    /* A push finds room for one more. */
+    return quarantine->bytes > quarantine->limit || quarantine->queued >= quarantine->queue;
+}
+
+/* The next block whose time has come, if there is one. With blocks of one size that is one for each push; after a
+ * large one it may be many. */
 CAL_INLINE bool cal__quarantine_pop(struct cal__quarantine *quarantine, struct cal__random *random,
                                     struct cal__quarantined *out)
 {
-    /* A push finds room for one more. */
-    if (quarantine->bytes <= quarantine->limit && quarantine->queued < quarantine->queue)
+    if (!cal__quarantine_is_due(quarantine))
         return false;
     if (CAL_LIKELY(quarantine->queued != 0))
         return cal__quarantine_pop_queue(quarantine, out);

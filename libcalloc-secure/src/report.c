@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -88,6 +89,17 @@ static void places(struct cal__line *line, const char *before, const void *const
         place(line, i == 0 ? before : ", ", frames[i]);
 }
 
+static void module(struct cal__line *line, const struct cal__report *report)
+{
+    if (report->module == NULL || report->allocated[0] != NULL || report->freed[0] != NULL)
+        return;
+    cal__line_string(line, " (");
+    cal__line_foreign(line, report->module, strlen(report->module));
+    cal__line_string(line, "+");
+    cal__line_hexadecimal(line, report->offset);
+    cal__line_string(line, ")");
+}
+
 CAL_COLD void cal__report_line(const struct cal__report *report)
 {
     struct cal__line line = {.length = 0};
@@ -111,6 +123,7 @@ CAL_COLD void cal__report_line(const struct cal__report *report)
     if (thread > 0)
         number(&line, ", thread ", (uint64_t)thread, "");
     place(&line, ", found at ", report->site);
+    module(&line, report);
     places(&line, ", allocated at ", report->allocated);
     places(&line, ", freed at ", report->freed);
     cal__line_write(&line, STDERR_FILENO);

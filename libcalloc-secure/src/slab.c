@@ -13,14 +13,13 @@
 #include "record.h"
 #include "report.h"
 #include "slot.h"
+#include "trace.h"
 #include "zeros.h"
 
-/* A larger block has pages of its own. */
-enum { UNTOUCHED_MIN = 4096 };
-
+/* None where a page is as long as a slab. */
 static size_t guard_bytes(void)
 {
-    return CAL_HARDENED_PAGE;
+    return cal__hardened.page;
 }
 
 static size_t state_bytes(uint32_t slots)
@@ -52,7 +51,7 @@ static struct cal__report report_of(enum cal__check check, const struct cal_slab
 
 static CAL_COLD void say(struct cal__report report)
 {
-    cal__report(&report, cal__settings_consequence(&cal__hardened.settings, report.check));
+    cal__trace_report(&report, cal__settings_consequence(&cal__hardened.settings, report.check));
 }
 
 static struct cal__report overflow_of(const struct cal_slab *slab, uint32_t slot, size_t requested)
@@ -156,9 +155,10 @@ static void close_slab(struct cal_slab *slab)
                 cal__mark_is_free(cal_slot_mark(slab, slot)) &&
                 cal__zeros_length(cal__slot_block(slab, slot), slab->room) != slab->room)
                 report_written(slab, cal__slot_block(slab, slot));
-    if (state->guard != CAL_GUARD_NONE)
-        cal__guard_remove((char *)slab->address + slab->length - guard_bytes(), guard_bytes(),
-                          state->guard);
+    char *end = (char *)slab->address + slab->length;
+    slab->faulting = !cal__guard_remove(end - guard_bytes(), guard_bytes(), state->guard);
+    if (!slab->faulting)
+        state->guard = CAL_GUARD_NONE;
 }
 
 static uint64_t random_bits(void)
@@ -203,7 +203,7 @@ static bool first_use(const struct cal_slab *slab, const struct cal__slab_state 
         return settings->zero_on_free != 0;
     }
     /* Pages that nobody has touched are left alone: reading them would cost a fault, for nothing. */
-    if (state->fresh && slab->room > UNTOUCHED_MIN)
+    if (state->fresh && slab->room > cal__hardened.page)
         return true;
     /* Who reads a page first gets that of zeros, and a second fault at the first write. */
     if (state->fresh)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <gnu/libc-version.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -41,14 +42,15 @@ static void start_guards(const struct cal__settings *settings)
  * part, or there were none left for new blocks. */
 enum { ADDRESS_SHARE = 16 };
 
-static void ration_addresses(struct cal__settings *settings)
+static void ration_addresses(struct cal__hardened_state *hardened)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
         return;
+    hardened->addresses_limited = true;
     uint64_t share = limit.rlim_cur / ADDRESS_SHARE;
-    if (settings->address_quarantine > share)
-        settings->address_quarantine = share;
+    if (hardened->settings.address_quarantine > share)
+        hardened->settings.address_quarantine = share;
 }
 
 /* BEGUN: start() has run. LATE: it runs in a process that has allocated without us. */
@@ -63,7 +65,8 @@ static int start(void)
     cal__conf_load(&hardened->settings, &given);
     if (!hardened->settings.enable)
         return -ECANCELED;
-    ration_addresses(&hardened->settings);
+    ration_addresses(hardened);
+    hardened->page = (uint32_t)getauxval(AT_PAGESZ);
     cal__random_start();
     if (hardened->settings.metadata)
         hardened->secret = cal__random_64(cal__hardened_random());
@@ -85,6 +88,7 @@ static void thread_end(void)
 
 static void fork_prepare(void)
 {
+    cal__hold_lock();
     cal__large_lock();
     cal__pages_lock();
 }
@@ -93,6 +97,7 @@ static void fork_parent(void)
 {
     cal__pages_unlock(false);
     cal__large_unlock(false);
+    cal__hold_unlock(false);
 }
 
 static void fork_child(void)
@@ -100,6 +105,7 @@ static void fork_child(void)
     cal__random_forked();
     cal__pages_unlock(true);
     cal__large_unlock(true);
+    cal__hold_unlock(true);
     cal__report_thread();
 }
 
@@ -109,6 +115,12 @@ static void exiting(void)
         cal__validate(cal__hardened.settings.validate_at_exit);
 }
 
+static bool reclaim(void)
+{
+    bool any = cal__hold_drain();
+    return cal__large_drain() || any;
+}
+
 static const struct cal_lifecycle lifecycle = {
     .size = sizeof lifecycle,
     .thread_end = thread_end,
@@ -116,6 +128,7 @@ static const struct cal_lifecycle lifecycle = {
     .fork_parent = fork_parent,
     .fork_child = fork_child,
     .exiting = exiting,
+    .reclaim = reclaim,
 };
 
 CAL_EXPORT const struct cal_hooks cal_addon_secure = {

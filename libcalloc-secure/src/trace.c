@@ -1,5 +1,7 @@
 #include "trace.h"
 
+#include <dlfcn.h>
+#include <errno.h>
 #include <link.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -10,6 +12,13 @@
 /* Frames of the library that are left out at most: there are never more than a few. */
 enum { STEPS = 64 };
 
+/* The only look-up that takes no lock of the loader, which whoever has an error may hold. */
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 35)
+#    define HAS_FIND_OBJECT 1
+#else
+#    define HAS_FIND_OBJECT 0
+#endif
+
 struct object {
     uintptr_t inside; /* an address in it */
     uintptr_t start;
@@ -18,9 +27,24 @@ struct object {
 
 static struct object objects[2];
 
+/* What is part of the program cannot be told from it. */
+
+#if HAS_FIND_OBJECT
+static void look_up(struct object *object)
+{
+    /* For MemorySanitizer, which does not know the function. */
+    struct dl_find_object found = {.dlfo_flags = 0}, program = found;
+    if (_dl_find_object((void *)object->inside, &found) != 0 ||
+        (_dl_find_object((void *)getauxval(AT_PHDR), &program) == 0 &&
+         program.dlfo_link_map == found.dlfo_link_map))
+        return;
+    object->start = (uintptr_t)found.dlfo_map_start;
+    object->end = (uintptr_t)found.dlfo_map_end;
+}
+#else
 static int look_at(struct dl_phdr_info *information, size_t size, void *argument)
 {
-    /* What is part of the program cannot be told from it. */
+    struct object *object = argument;
     if ((uintptr_t)information->dlpi_phdr == getauxval(AT_PHDR))
         return 0;
     uintptr_t start = UINTPTR_MAX, end = 0;
@@ -32,24 +56,32 @@ static int look_at(struct dl_phdr_info *information, size_t size, void *argument
         start = address < start ? address : start;
         end = address + header->p_memsz > end ? address + header->p_memsz : end;
     }
-    for (size_t i = 0; i < 2; i++) {
-        if (objects[i].inside < start || objects[i].inside >= end)
-            continue;
-        objects[i].start = start;
-        objects[i].end = end;
-    }
-    return 0;
+    if (object->inside < start || object->inside >= end)
+        return 0;
+    object->start = start;
+    object->end = end;
+    return 1;
 }
+
+static void look_up(struct object *object)
+{
+    dl_iterate_phdr(look_at, object);
+}
+#endif
 
 void cal__trace_start(void)
 {
+    int saved = errno;
     objects[0] = (struct object){.inside = (uintptr_t)cal__trace_start};
     objects[1] = (struct object){.inside = (uintptr_t)cal_range_map};
-    dl_iterate_phdr(look_at, NULL);
+    for (size_t i = 0; i < 2; i++)
+        look_up(&objects[i]);
+    errno = saved;
 }
 
 struct walk {
     const void **frames;
+    size_t most; /* frames at most */
     size_t count;
     size_t steps;
 };
@@ -64,12 +96,57 @@ static _Unwind_Reason_Code step(struct _Unwind_Context *context, void *argument)
         if (address >= objects[i].start && address < objects[i].end)
             return _URC_NO_REASON;
     walk->frames[walk->count++] = (const void *)address;
-    return walk->count < CAL_REPORT_FRAMES ? _URC_NO_REASON : _URC_NORMAL_STOP;
+    return walk->count < walk->most ? _URC_NO_REASON : _URC_NORMAL_STOP;
 }
 
 void cal__trace(const void *frames[CAL_REPORT_FRAMES])
 {
-    struct walk walk = {.frames = frames};
+    struct walk walk = {.frames = frames, .most = CAL_REPORT_FRAMES};
     memset(frames, 0, CAL_REPORT_FRAMES * sizeof *frames);
     _Unwind_Backtrace(step, &walk);
+}
+
+const void *cal__trace_site(void)
+{
+    const void *site = NULL;
+    struct walk walk = {.frames = &site, .most = 1};
+    _Unwind_Backtrace(step, &walk);
+    return site;
+}
+
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
+void cal__trace_module(struct cal__report *report)
+{
+#if HAS_FIND_OBJECT
+    struct dl_find_object object = {.dlfo_flags = 0};
+    if (report->site == NULL || _dl_find_object((void *)report->site, &object) != 0)
+        return;
+    const struct link_map *map = object.dlfo_link_map;
+    const char *name = map->l_name;
+    /* The program itself has none. */
+    if (name == NULL || *name == '\0')
+        name = (const char *)getauxval(AT_EXECFN);
+    if (name == NULL)
+        return;
+    report->module = last_part(name);
+    report->offset = (uintptr_t)report->site - map->l_addr;
+#else
+    (void)report;
+#endif
+}
+
+void cal__trace_report(struct cal__report *report, enum cal__consequence consequence)
+{
+    if (consequence == CAL_IGNORE)
+        return;
+    int saved = errno;
+    report->site = cal__trace_site();
+    cal__trace_module(report);
+    cal__report(report, consequence);
+    errno = saved;
 }

@@ -3,7 +3,8 @@
  *
  * The unwinder is GCC's, linked in: it allocates only where tables were registered with it by hand, which
  * nobody can do with this copy of it. What it reads are the tables of the objects on the stack; a
- * stack that has been overwritten ends the trace, and may fault. */
+ * stack that has been overwritten ends the trace, and may fault. The call that came into the library is found
+ * with the frames of the library alone, which are what was just put there. */
 #ifndef CAL_TRACE_H
 #define CAL_TRACE_H
 
@@ -11,11 +12,22 @@
 #include "report.h"
 
 /* Looks where this library and the core lie. Without it, and where they are part of the program itself,
- * their own frames are in the traces too. Does not allocate. */
+ * their own frames are in the traces too. Does not allocate; takes no lock on glibc from 2.35 on. Preserves
+ * errno. */
 void cal__trace_start(void);
 
 /* The innermost frames; NULL after the last. Some ten microseconds the first time, later about one. Takes
  * no lock on glibc from 2.35 on, allocates nothing; not for signal handlers. */
 void cal__trace(const void *frames[CAL_REPORT_FRAMES]);
+
+/* The innermost frame, or NULL. As cal__trace(). */
+const void *cal__trace_site(void);
+
+/* Fills in what is known of the report's site. Allocates nothing, takes no lock, safe in signal handlers. */
+void cal__trace_module(struct cal__report *report);
+
+/* cal__report() for something that was just found: it says where the call came from. Thread-safe, preserves
+ * errno, not for signal handlers. */
+void cal__trace_report(struct cal__report *report, enum cal__consequence consequence);
 
 #endif

@@ -28,7 +28,8 @@ struct test_case {
 /* To be called by main() and returned by it. */
 int run_cases(int count, char **arguments, const struct test_case *cases, size_t length);
 
-/* A line that is to come on standard error. */
+/* A line that is to come on standard error. Where an error was found, which is said behind it, is left out of what
+ * is compared, and so is not to be expected; what was found by a call of the program has to say so. */
 __attribute__((format(printf, 1, 2))) void expect(const char *format, ...);
 /* The usual end of a line about BLOCK of which REQUESTED bytes were asked for (SIZE_MAX: not said), and which is wrong
  * DAMAGE bytes behind its start (SIZE_MAX: not said; -2, -3 and so on: before it). */

@@ -2,6 +2,11 @@
  * the process goes on as if nothing had happened; with `ignore` it goes on without a word. */
 #include "cases.h"
 
+#include <dlfcn.h>
+#include <sys/auxv.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
 /* Blocks that an error elsewhere may not touch. */
 enum { OTHERS = 400 };
 static unsigned char *others[OTHERS];
@@ -117,7 +122,10 @@ static void overflow_seen_by_the_neighbour(void)
     block[-1] ^= 0x80;
     expect_of("overflow", below, room_of(below) - 1, 100);
     free(block);
-    /* It is found again when it is freed itself, at the same place. */
+    /* It is found again when it is freed itself, at another place. */
+#ifndef LINKED_STATICALLY
+    expect_of("overflow", below, room_of(below) - 1, 100);
+#endif
     free(below);
     end();
 }
@@ -434,6 +442,106 @@ static void kinds_agree(void)
 }
 #endif
 
+#ifndef LINKED_STATICALLY
+/* Where an error was found. */
+
+__attribute__((noinline)) static void free_here(void *block)
+{
+    free(block);
+    __asm__ volatile("" ::: "memory");
+}
+
+__attribute__((noinline)) static void free_there(void *block)
+{
+    free(block);
+    __asm__ volatile("" ::: "memory");
+}
+
+static bool is_in(void (*function)(void *), const void *address)
+{
+    return (uintptr_t)address - (uintptr_t)function < 100;
+}
+
+static void damage_and_free(size_t size, void (*function)(void *))
+{
+    unsigned char *block = opaque(malloc(size));
+    require(block != NULL);
+    block[size] ^= 1;
+    function(block);
+}
+
+/* What a child says that makes the same error several times at two places, or once and ends. */
+static size_t say_places(size_t size, char *text, size_t room)
+{
+    int ends[2];
+    require(pipe(ends) == 0);
+    pid_t child = fork();
+    require(child >= 0);
+    if (child == 0) {
+        const struct rlimit no_core = {0, 0};
+        setrlimit(RLIMIT_CORE, &no_core);
+        require(dup2(ends[1], STDERR_FILENO) == STDERR_FILENO);
+        for (int i = 0; i < 3; i++) {
+            damage_and_free(size, free_here);
+            damage_and_free(size, free_there);
+        }
+        _exit(0);
+    }
+    close(ends[1]);
+    size_t length = 0;
+    for (ssize_t got; (got = read(ends[0], text + length, room - 1 - length)) > 0;)
+        length += (size_t)got;
+    text[length] = '\0';
+    close(ends[0]);
+    int status;
+    require(waitpid(child, &status, 0) == child);
+    size_t lines = 0;
+    for (const char *end = text; (end = strchr(end, '\n')) != NULL; end++)
+        lines++;
+    return lines;
+}
+
+/* The line names the place, as an address and in its file. */
+static void check_place(const char *line, void (*function)(void *))
+{
+    static const char begin[] = ", found at ";
+    const char *place = strstr(line, begin);
+    require(place != NULL && place < strchr(line, '\n'));
+    char *end;
+    uintptr_t address = strtoull(place + sizeof begin - 1, &end, 16);
+    require(is_in(function, (void *)address));
+    Dl_info information;
+    require(dladdr((void *)function, &information) != 0);
+    const char *path = (const char *)getauxval(AT_EXECFN), *slash = strrchr(path, '/');
+    const char *name = slash == NULL ? path : slash + 1;
+    char expected[200];
+    snprintf(expected, sizeof expected, " (%s+0x%zx)\n", name,
+             (size_t)(address - (uintptr_t)information.dli_fbase));
+    require(strncmp(end, expected, strlen(expected)) == 0);
+}
+
+static const size_t sizes_of_places[] = {41, 3001, 300001};
+
+static void each_place_is_said_once(void)
+{
+    char text[4096];
+    for (size_t i = 0; i < 3; i++) {
+        require(say_places(sizes_of_places[i], text, sizeof text) == 2);
+        check_place(text, free_here);
+        check_place(strchr(text, '\n') + 1, free_there);
+    }
+}
+
+static void the_last_line_says_the_place(void)
+{
+    char text[4096];
+    for (size_t i = 0; i < 3; i++) {
+        require(say_places(sizes_of_places[i], text, sizeof text) == 1);
+        check_place(text, free_here);
+    }
+}
+#endif
+
 #define EACH(level, check, function)                                                              \
     {#function " abort " level,                                                                   \
      "secure.level=" level ",secure.on_" #check "=abort",                                         \
@@ -491,6 +599,14 @@ static const struct test_case cases[] = {
     EACH("standard", double_free, double_free_of_a_large_block),
     EACH("standard", invalid_free, invalid_free_inside),
     EACH("standard", invalid_use, realloc_of_a_freed_block),
+#ifndef LINKED_STATICALLY
+    {"each_place_is_said_once light", "secure.level=light,secure.on_overflow=log", each_place_is_said_once, 0, true, 0},
+    {"each_place_is_said_once standard", "secure.level=standard,secure.on_overflow=log", each_place_is_said_once, 0, true, 0},
+    {"each_place_is_said_once paranoid", "secure.level=paranoid,secure.on_overflow=log", each_place_is_said_once, 0, true, 0},
+    {"the_last_line_says_the_place light", "secure.level=light", the_last_line_says_the_place, 0, true, 0},
+    {"the_last_line_says_the_place standard", "secure.level=standard", the_last_line_says_the_place, 0, true, 0},
+    {"the_last_line_says_the_place paranoid", "secure.level=paranoid", the_last_line_says_the_place, 0, true, 0},
+#endif
 #ifndef CAL_FAMILY_PREFIX
     EACH("standard", kind_mismatch, delete_of_malloc),
     EACH("standard", kind_mismatch, delete_array_of_malloc),

@@ -50,6 +50,25 @@ static void the_line_says_what_is_known(void **state)
                 -SIGABRT);
 }
 
+static void the_line_says_where_that_is(void **state)
+{
+    consequence = CAL_ABORT;
+    report = (struct cal__report){
+        .check = CAL_CHECK_double_free,
+        .thread = 4712,
+        .site = at(0x401234),
+        .module = "lib\nname.so.1",
+        .offset = 0x1234,
+    };
+    assert_line("libcalloc: double free of 0x0, thread 4712, found at 0x401234 "
+                "(lib?name.so.1+0x1234)\n",
+                -SIGABRT);
+    /* Traces need the room. */
+    report.freed[0] = at(0x55);
+    assert_line("libcalloc: double free of 0x0, thread 4712, found at 0x401234, freed at 0x55\n",
+                -SIGABRT);
+}
+
 static void the_line_leaves_out_what_is_not(void **state)
 {
     consequence = CAL_ABORT;
@@ -257,6 +276,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_line_says_what_is_known),
+        cmocka_unit_test(the_line_says_where_that_is),
         cmocka_unit_test(the_line_leaves_out_what_is_not),
         cmocka_unit_test(every_check_has_its_phrase),
         cmocka_unit_test(the_longest_line_is_whole),

@@ -153,42 +153,65 @@ static CAL_COLD void *allocate_hooked(struct cal__heap *heap, size_t size,
     return allocate(heap, size, call->alignment, zeroed);
 }
 
-/* Gives back all that is free, for when memory is short. HEAP is the thread's, or NULL. */
-static CAL_COLD bool reclaim(struct cal__heap *heap)
+CAL_COLD bool cal__block_collect(void)
 {
-    if (heap != NULL)
+    struct cal__heap *heap = cal__thread_heap;
+    cal__annotate_begin();
+    bool any = cal__hooks_reclaim();
+    if (heap != &cal__heap_empty) {
         cal__heap_collect(heap);
-    else
+    } else {
+        cal__remote_release_idle();
         cal__slots_large_purge(true);
-    return cal__span_unmap_all();
+        cal__slots_retry();
+    }
+    cal__annotate_end();
+    return any;
 }
 
-/* With memory that is free in another shape, if there is no other. CALL: who has a say in it is asked;
- * NULL: nobody has. */
+/* Gives back all that is free, for when memory is short. Without locks held. */
+static CAL_COLD bool reclaim(void)
+{
+    bool any = cal__block_collect();
+    return cal__span_unmap_all() || any;
+}
+
+/* With memory that is free in another shape, if there is no other. */
 CAL_INLINE void *allocate_or_reclaim(struct cal__heap *heap, size_t size, size_t alignment,
-                                     bool *zeroed, const struct cal_call *call)
+                                     bool *zeroed)
 {
     bool wanted = *zeroed;
-    void *block = call != NULL ? allocate_hooked(heap, size, call, zeroed)
-                               : allocate(heap, size, alignment, zeroed);
-    if (CAL_LIKELY(block != NULL) || size >> CAL_ADDRESS_BITS != 0 || !reclaim(heap))
+    void *block = allocate(heap, size, alignment, zeroed);
+    if (CAL_LIKELY(block != NULL) || size >> CAL_ADDRESS_BITS != 0 || !reclaim())
         return block;
     *zeroed = wanted;
-    return call != NULL ? allocate_hooked(heap, size, call, zeroed)
-                        : allocate(heap, size, alignment, zeroed);
+    return allocate(heap, size, alignment, zeroed);
 }
 
+/* HEAP may be that for threads which run destructors after theirs was handed over. */
+static CAL_COLD void *obtain(struct cal__heap *heap, size_t size, const struct cal_call *call,
+                             bool *zeroed)
+{
+    if (CAL_LIKELY(heap != &cal__heap_late))
+        return allocate_hooked(heap, size, call, zeroed);
+    cal__heap_late_enter();
+    void *block = allocate_hooked(heap, size, call, zeroed);
+    if (block == NULL)
+        cal__heap_collect(heap);
+    cal__heap_late_leave();
+    return block;
+}
+
+/* As allocate_or_reclaim(), where others have a say. */
 CAL_COLD void *cal__block_obtain(struct cal__heap *heap, size_t size, const struct cal_call *call,
                                  bool *zeroed)
 {
-    /* For threads that run destructors after their heap was handed over. */
-    bool late = heap == &cal__heap_late;
-    if (late)
-        cal__heap_late_enter();
-    void *block = allocate_or_reclaim(heap, size, call->alignment, zeroed, call);
-    if (late)
-        cal__heap_late_leave();
-    return block;
+    bool wanted = *zeroed;
+    void *block = obtain(heap, size, call, zeroed);
+    if (CAL_LIKELY(block != NULL) || size >> CAL_ADDRESS_BITS != 0 || !reclaim())
+        return block;
+    *zeroed = wanted;
+    return obtain(heap, size, call, zeroed);
 }
 
 /* The heap of the thread, in the mode that hooks ask for; NULL when out of memory. */
@@ -197,7 +220,7 @@ static struct cal__heap *current_heap(void)
     struct cal__heap *heap = cal__thread_heap;
     if (CAL_UNLIKELY(heap == &cal__heap_empty)) {
         heap = cal__heap_get();
-        if (heap == NULL && reclaim(NULL))
+        if (heap == NULL && reclaim())
             heap = cal__heap_get();
         if (heap == NULL || heap == &cal__heap_late)
             return heap;
@@ -222,7 +245,7 @@ static CAL_NOINLINE void *allocate_fully(size_t size, size_t alignment, unsigned
         return cal__hooked_allocate(heap, size, alignment, how);
     bool zero = (how & CAL_HOW_ZERO) != 0;
     bool zeroed = zero;
-    void *block = allocate_or_reclaim(heap, size, alignment, &zeroed, NULL);
+    void *block = allocate_or_reclaim(heap, size, alignment, &zeroed);
     if (zero && !zeroed && block != NULL)
         memset(block, 0, size);
     return block;

@@ -70,6 +70,9 @@ size_t cal__block_capacity(const struct cal__page *page, const void *block);
  * there is no other. *ZEROED in: prefer memory that reads as zeros; out: whether it does. */
 void *cal__block_obtain(struct cal__heap *heap, size_t size, const struct cal_call *call,
                         bool *zeroed);
+/* Brings together what is free, as far as this thread can reach it: what add-ons keep back, its own empty pages,
+ * and those that nobody owns. Without locks held. True: add-ons gave something up. */
+bool cal__block_collect(void);
 /* Gives a block back that nobody else has a say in. */
 void cal__block_release(struct cal__page *page, void *block);
 /* For a block of PAGE that the thread owns and whose block cannot stay as a matter of course: copies

@@ -92,10 +92,11 @@ void cal__heap_take_page(struct cal__heap *heap, struct cal__page *page)
 
 void cal__heap_release_page(struct cal__page *page)
 {
-    if (CAL_UNLIKELY(page->kind == CAL_PAGE_SLOTS))
-        cal__slots_close(page);
-    else
-        cal__merged_release(page);
+    if (CAL_UNLIKELY(page->kind == CAL_PAGE_SLOTS)) {
+        cal__slots_release(page);
+        return;
+    }
+    cal__merged_release(page);
     cal__span_release(page);
 }
 
@@ -237,10 +238,8 @@ static struct cal__page *page_create(struct cal__heap *heap, unsigned size_class
     page->factor = cal__start_factor(size);
     page->asked = 0;
     page->capacity = (uint16_t)(cal__page_bytes(page) / size);
-    if (CAL_UNLIKELY(slots) && !cal__slots_open(page)) {
-        cal__span_release(page);
+    if (CAL_UNLIKELY(slots) && !cal__slots_open(page))
         return NULL;
-    }
     cal__heap_take_page(heap, page);
     return page;
 }
@@ -443,6 +442,7 @@ void cal__heap_collect(struct cal__heap *heap)
 {
     cal__remote_release_idle();
     cal__slots_large_purge(true);
+    cal__slots_retry();
     cal__heap_drain_returned(heap);
     for (unsigned i = 0; i < CAL_CLASSES; i++) {
         struct cal__bin *bin = &heap->bins[i];

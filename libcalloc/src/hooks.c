@@ -385,3 +385,15 @@ void cal__hooks_print_statistics(int descriptor)
             function(descriptor);
     }
 }
+
+bool cal__hooks_reclaim(void)
+{
+    bool any = false;
+    FOR_EACH_HOOKS(table)
+    {
+        const struct cal_lifecycle *lifecycle = ROLE(table, lifecycle);
+        bool (*function)(void) = FUNCTION(lifecycle, reclaim);
+        any |= function != NULL && function();
+    }
+    return any;
+}

@@ -75,5 +75,7 @@ void cal__hooks_fork_parent(void);
 void cal__hooks_fork_child(void);
 void cal__hooks_exiting(void);
 void cal__hooks_print_statistics(int descriptor);
+/* True: an add-on has given something up. */
+bool cal__hooks_reclaim(void);
 
 #endif

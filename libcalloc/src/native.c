@@ -2,7 +2,6 @@
 #include <calloc/calloc.h>
 #include <errno.h>
 
-#include "annotate.h"
 #include "block.h"
 #include "span.h"
 
@@ -83,11 +82,7 @@ CAL_EXPORT size_t cal_allocation_size(const void *block)
 
 CAL_EXPORT int cal_trim(void)
 {
-    struct cal__heap *heap = cal__thread_heap;
-    cal__annotate_begin();
-    if (heap != &cal__heap_empty)
-        cal__heap_collect(heap);
-    cal__annotate_end();
+    cal__block_collect();
     return cal__span_purge_all();
 }
 

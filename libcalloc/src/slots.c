@@ -16,8 +16,14 @@
 
 #define played cal__slots_played
 
+/* Guards the shelves, and the pages that could not be given back. */
 static struct cal__lock lock;
 static struct cal__link unused[SHELVES];
+
+/* Pages that are in nobody's hands, but of which the kernel refused to make a part accessible again: a queue
+ * through `next`. They keep their records. */
+static struct cal__link faulting_first, faulting_last;
+static _Atomic size_t faulting_pages;
 
 const struct cal_slots *cal__slots_role(void)
 {
@@ -176,14 +182,19 @@ size_t cal__slots_room(size_t block_size)
     return cal__annotating == CAL_ANNOTATE_NONE ? block_size : block_size - CAL_ANNOTATE_REDZONE;
 }
 
-/* Lets the role see the slab first; false without memory. *USABLE: the slots it may be used for. */
+/* Lets the role see the slab first; false without memory, and then the page is released. *USABLE: the slots it may
+ * be used for. */
 bool cal__slots_record_open(struct cal__slots *slots, uint32_t *usable)
 {
+    struct cal__page *page = cal__slots_page(slots);
     *usable = slots->slab.slots;
     if (played.open == NULL)
         return true;
-    if (!played.open(&slots->slab))
+    if (!played.open(&slots->slab)) {
+        cal__slots_record_delete(slots);
+        cal__span_release(page);
         return false;
+    }
     for (size_t word = 0; word < words_of(slots->slab.slots); word++) {
         uint32_t first = (uint32_t)(64 * word);
         uint32_t count = (uint32_t)cal__min(slots->slab.slots - first, 64);
@@ -197,8 +208,8 @@ bool cal__slots_record_open(struct cal__slots *slots, uint32_t *usable)
     }
     if (*usable != 0)
         return true;
-    if (played.close != NULL)
-        played.close(&slots->slab);
+    cal__slots_publish(page, slots);
+    cal__slots_release(page);
     return false;
 }
 
@@ -266,15 +277,15 @@ static void replenish(struct cal__slots *slots)
 bool cal__slots_open(struct cal__page *page)
 {
     struct cal__slots *slots = cal__slots_record_new(page, page->size_class, page->capacity);
-    if (slots == NULL)
+    if (slots == NULL) {
+        cal__span_release(page);
         return false;
+    }
     slots->slab.block_size = page->block_size;
     slots->slab.room = cal__slots_room(page->block_size);
     uint32_t usable;
-    if (!cal__slots_record_open(slots, &usable)) {
-        cal__slots_record_delete(slots);
+    if (!cal__slots_record_open(slots, &usable))
         return false;
-    }
     memset(slots->slab.free_slots, 0, words_of(page->capacity) * sizeof(uint64_t));
     slots->factor = page->factor;
     slots->few = least_choice(slots) / 2 - 1;
@@ -287,19 +298,69 @@ bool cal__slots_open(struct cal__page *page)
     return true;
 }
 
-void cal__slots_close(struct cal__page *page)
+/* False: the role says that it faults still. */
+static bool close_and_release(struct cal__page *page)
 {
     struct cal__slots *slots = cal__page_slots(page);
-    if (slots == NULL)
-        return;
     cal__slots_check(page);
+    slots->slab.faulting = false;
     if (played.close != NULL)
         played.close(&slots->slab);
+    if (CAL_UNLIKELY(slots->slab.faulting))
+        return false;
     /* A walk, which has this lock all the time, must not find a record that has another use meanwhile. */
     cal__span_lock();
     cal__link_store(&page->slots, NULL, memory_order_relaxed);
     cal__span_unlock(false);
     cal__slots_record_delete(slots);
+    cal__span_release(page);
+    return true;
+}
+
+static CAL_COLD void queue_faulting(struct cal__page *page)
+{
+    cal__link_set(&page->next, NULL);
+    cal__lock_acquire(&lock);
+    struct cal__page *last = cal__link_get(&faulting_last);
+    cal__link_set(cal__link_get(&faulting_first) == NULL ? &faulting_first : &last->next, page);
+    cal__link_set(&faulting_last, page);
+    atomic_fetch_add_explicit(&faulting_pages, 1, memory_order_relaxed);
+    cal__lock_release(&lock);
+}
+
+/* Asks for COUNT pages, those first that have waited longest. */
+static CAL_COLD void retry(size_t count)
+{
+    for (; count != 0; count--) {
+        cal__lock_acquire(&lock);
+        struct cal__page *page = cal__link_get(&faulting_first);
+        if (page != NULL) {
+            faulting_first = page->next;
+            cal__link_set(&page->next, NULL);
+            atomic_fetch_sub_explicit(&faulting_pages, 1, memory_order_relaxed);
+        }
+        cal__lock_release(&lock);
+        if (page == NULL || close_and_release(page))
+            continue;
+        queue_faulting(page);
+    }
+}
+
+void cal__slots_retry(void)
+{
+    retry(atomic_load_explicit(&faulting_pages, memory_order_relaxed));
+}
+
+void cal__slots_release(struct cal__page *page)
+{
+    if (CAL_UNLIKELY(!close_and_release(page))) {
+        /* Nobody needs what is in it any more. */
+        cal__os_purge(cal__page_start(page), cal__page_bytes(page));
+        queue_faulting(page);
+    } else if (CAL_UNLIKELY(atomic_load_explicit(&faulting_pages, memory_order_relaxed) != 0)) {
+        /* Two, so that the queue gets shorter. */
+        retry(2);
+    }
 }
 
 /* Slots. */

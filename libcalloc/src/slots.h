@@ -68,7 +68,7 @@ _Static_assert(CAL_SLOT_LINK + CAL_SLAB_LARGE_GRANULES * CAL_GRANULE / CAL_ALIGN
 #define cal__slots_played (cal__sealed.slots)
 
 /* Records: one for COUNT slots, all free, or NULL without memory; the role sees it, and what it withholds is marked:
- * false without memory, else *USABLE are those that it leaves; and it is used no more. They wait for their next use on a
+ * false without memory, and then the page is released, else *USABLE are those that it leaves; and it is used no more. They wait for their next use on a
  * shelf of their class; those of large blocks have one too. */
 #define CAL_SLOTS_LARGE_SHELF CAL_CLASSES
 struct cal__slots *cal__slots_record_new(struct cal__page *page, unsigned shelf, uint32_t count);
@@ -92,10 +92,13 @@ void cal__slots_publish(struct cal__page *page, struct cal__slots *slots);
  * instructions. */
 void cal__slots_check(const struct cal__page *page);
 
-/* Makes a fresh page of SLOTS, whose block size is set, one with free slots. False without memory. */
+/* Makes a fresh page of SLOTS, whose block size is set, one with free slots. False without memory, and then
+ * the page is released. */
 bool cal__slots_open(struct cal__page *page);
-/* The page is about to be released. */
-void cal__slots_close(struct cal__page *page);
+/* Gives a page with slots, or for some, back to the span layer, unless the role says that it faults still. */
+void cal__slots_release(struct cal__page *page);
+/* Asks the role once more for all pages of which it said so. */
+void cal__slots_retry(void);
 
 /* A block of HEAP's current page; NULL when it has none. *SLOT: which of the page's. Its mark is what it was. */
 void *cal__slots_take(struct cal__heap *heap, struct cal__page *page, uint32_t *slot);

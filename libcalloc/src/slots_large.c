@@ -78,17 +78,18 @@ static void begin(struct cal__page *page, const struct cal__slots *slots)
         cal__span_reach(page, reach);
 }
 
+/* False without memory, and then the page is released. */
 static bool open_large(struct cal__page *page, size_t offset, size_t after)
 {
     struct cal__slots *slots = cal__slots_record_new(page, CAL_SLOTS_LARGE_SHELF, 1);
-    if (slots == NULL)
-        return false;
-    place(slots, offset, after);
-    uint32_t usable;
-    if (!cal__slots_record_open(slots, &usable)) {
-        cal__slots_record_delete(slots);
+    if (slots == NULL) {
+        cal__span_release(page);
         return false;
     }
+    place(slots, offset, after);
+    uint32_t usable;
+    if (!cal__slots_record_open(slots, &usable))
+        return false;
     slots->slab.free_slots[0] = 0;
     /* So that offset 0 is a start and no other. */
     slots->factor = 1;
@@ -97,12 +98,6 @@ static bool open_large(struct cal__page *page, size_t offset, size_t after)
     cal__slots_publish(page, slots);
     begin(page, slots);
     return true;
-}
-
-static void release(struct cal__page *page)
-{
-    cal__slots_close(page);
-    cal__span_release(page);
 }
 
 /* Resting. */
@@ -119,7 +114,6 @@ static bool rest(struct cal__page *page)
     size_t most = cal__max(bytes / REST_SHARE >> CAL_GRANULE_SHIFT, REST_LEAST);
     struct cal__slots *slots = cal__page_slots(page);
     slots->expiry = cal__os_milliseconds() + cal__options.purge_delay;
-    cal_slot_set_mark(&slots->slab, 0, CAL_SLOT_FREED);
     cal__slots_lock();
     size_t before = atomic_load_explicit(&resting.granules, memory_order_relaxed);
     bool may = before + granules <= most;
@@ -185,7 +179,8 @@ static void *use_again(size_t granules, size_t size, size_t alignment,
     cal_slot_set_mark(&slots->slab, 0, CAL_MARK_NEVER);
     cal__span_unlock(false);
     if (!played.reopen(&slots->slab)) {
-        release(cal__slots_page(slots));
+        cal_slot_set_mark(&slots->slab, 0, CAL_SLOT_FREED);
+        cal__slots_release(cal__slots_page(slots));
         return NULL;
     }
     begin(cal__slots_page(slots), slots);
@@ -211,7 +206,7 @@ static void end_rest(uint64_t now)
     for (unsigned i = 0; i < REST_LONGEST; i++)
         for (struct cal__slots *slots = ended[i], *next; slots != NULL; slots = next) {
             next = cal__link_get(&slots->next_unused);
-            release(cal__slots_page(slots));
+            cal__slots_release(cal__slots_page(slots));
         }
 }
 
@@ -257,16 +252,16 @@ void *cal__slots_large(size_t size, const struct cal_call *call, bool *zeroed)
         return NULL;
     *zeroed = page->zeroed;
     size_t offset = offset_in_range(length, size, alignment, &guard);
-    if (!open_large(page, offset, guard.after)) {
-        cal__span_release(page);
+    if (!open_large(page, offset, guard.after))
         return NULL;
-    }
     return cal__page_start(page) + offset;
 }
 
 void cal__slots_large_give(struct cal__page *page)
 {
+    /* The record stays for a while, it may be. */
+    cal_slot_set_mark(&cal__page_slots(page)->slab, 0, CAL_SLOT_FREED);
     if (!rest(page))
-        release(page);
+        cal__slots_release(page);
     cal__slots_large_purge(false);
 }

@@ -100,7 +100,19 @@ static bool open_slab(struct cal_slab *slab)
 
 static void close_slab(struct cal_slab *slab)
 {
+    require(!slab->faulting);
+    /* What the marks say is no longer used. */
+    for (uint32_t slot = 0; slot < slab->slots; slot++)
+        require(cal_slot_mark(slab, slot) < CAL_MARK_KEPT);
+    if (slots_addon.stay_shut) {
+        slots_addon.shut++;
+        require(mprotect(slab->address, slab->length, PROT_NONE) == 0);
+        slab->faulting = true;
+        return;
+    }
     slots_addon.closed++;
+    if (slots_addon.shut != 0)
+        require(mprotect(slab->address, slab->length, PROT_READ | PROT_WRITE) == 0);
     protect(slab, PROT_READ | PROT_WRITE);
 }
 

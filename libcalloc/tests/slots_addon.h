@@ -14,11 +14,13 @@ struct slots_addon {
     _Atomic bool tolerate; /* errors are ignored */
     _Atomic bool withhold; /* the first slot of each slab opened is never handed out */
     _Atomic bool refuse_open; /* no slab is opened */
-    _Atomic bool in_place;    /* blocks are resized in their slot */
-    _Atomic bool hold;        /* the next choose() takes a slot for itself, `held` */
+    _Atomic bool
+        stay_shut; /* slabs that are closed fault, as if the kernel had refused anything else */
+    _Atomic bool in_place; /* blocks are resized in their slot */
+    _Atomic bool hold;     /* the next choose() takes a slot for itself, `held` */
 
     /* What it saw. */
-    _Atomic size_t opened, closed, reopened, allocated, freed, kept, released, resized;
+    _Atomic size_t opened, closed, shut, reopened, allocated, freed, kept, released, resized;
     _Atomic size_t errors[CAL_ERROR_INVALID_POINTER + 1];
     const void *_Atomic error_address;
     void *_Atomic held;

@@ -1,7 +1,10 @@
 /* The hook table's role lifecycle: threads, forks, the end of the process, the statistics table. */
 #include "support.h"
 
+#include <calloc/calloc.h>
 #include <calloc/hooks.h>
+#include <stdatomic.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 static void *allocate_hundred(void *argument)
@@ -12,7 +15,8 @@ static void *allocate_hundred(void *argument)
 }
 
 static struct {
-    _Atomic int thread_start, thread_end, fork_prepare, fork_parent, fork_child, exiting, printed;
+    _Atomic int thread_start, thread_end, fork_prepare, fork_parent, fork_child, exiting, printed,
+        reclaimed;
 } * life;
 
 #define COUNT(event)             \
@@ -41,6 +45,17 @@ static void on_print(int descriptor)
     require(write(descriptor, line, strlen(line)) == (ssize_t)strlen(line));
 }
 
+/* What the add-on keeps of the program's memory. */
+static void *_Atomic kept;
+
+static bool on_reclaim(void)
+{
+    void *block = atomic_exchange(&kept, NULL);
+    life->reclaimed++;
+    free(block);
+    return block != NULL;
+}
+
 static const struct cal_lifecycle lifecycle = {.size = sizeof lifecycle,
                                                .thread_start = on_thread_start,
                                                .thread_end = on_thread_end,
@@ -48,7 +63,8 @@ static const struct cal_lifecycle lifecycle = {.size = sizeof lifecycle,
                                                .fork_parent = on_fork_parent,
                                                .fork_child = on_fork_child,
                                                .exiting = on_exiting,
-                                               .print_statistics = on_print};
+                                               .print_statistics = on_print,
+                                               .reclaim = on_reclaim};
 static const struct cal_hooks living = {.size = sizeof living,
                                         .version = CAL_HOOKS_VERSION,
                                         .name = "living",
@@ -124,6 +140,53 @@ static void statistics_get_the_add_ons_lines(void **state)
     assert_int_equal(life->printed, 1);
 }
 
+static void trimming_asks_for_what_is_kept(void **state)
+{
+    int before = life->reclaimed;
+    kept = malloc(3 << 20);
+    malloc_trim(0);
+    assert_null(kept);
+    assert_int_equal(life->reclaimed, before + 1);
+    cal_trim();
+    assert_int_equal(life->reclaimed, before + 2);
+}
+
+/* Before a request fails, all that is kept is given up, and what can be had with it is had. */
+static void exhaust_here(void)
+{
+    enum { SIZE = 64 << 20 };
+    struct rlimit limit;
+    kept = malloc(SIZE);
+    require(kept != NULL && getrlimit(RLIMIT_AS, &limit) == 0);
+    char line[100] = "";
+    FILE *file = fopen("/proc/self/statm", "r");
+    require(file != NULL && fgets(line, sizeof line, file) != NULL);
+    fclose(file);
+    limit.rlim_cur = strtoul(line, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE) + (SIZE / 4);
+    require(setrlimit(RLIMIT_AS, &limit) == 0);
+    int before = life->reclaimed;
+    errno = 0;
+    char *block = malloc(SIZE);
+    require(block != NULL && errno == 0 && kept == NULL && life->reclaimed == before + 1);
+    memset(block, 1, SIZE);
+    require(malloc(SIZE) == NULL && errno == ENOMEM && life->reclaimed == before + 2);
+    /* A size that nothing has room for gives nothing up. */
+    require(malloc(SIZE_MAX / 2) == NULL && life->reclaimed == before + 2);
+    free(block);
+}
+
+static void who_runs_out_asks_for_what_is_kept(void **state)
+{
+    if (test_is_annotated() || TEST_SANITIZED) {
+        print_message("skipped: a tool needs more address space than that\n");
+        skip();
+    }
+    char text[1000];
+    run_in_child(exhaust_here, text, sizeof text);
+    assert_string_equal(text, "");
+    assert_true(life->reclaimed >= 2);
+}
+
 #define lively(function) cmocka_unit_test_setup_teardown(function, start_living, stop_living)
 
 int main(void)
@@ -133,6 +196,8 @@ int main(void)
         lively(forks_are_announced),
         lively(exiting_is_announced_once_and_may_allocate),
         lively(statistics_get_the_add_ons_lines),
+        lively(trimming_asks_for_what_is_kept),
+        lively(who_runs_out_asks_for_what_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -68,6 +68,90 @@ static void large_blocks_may_be_kept(void **state)
     assert_null(cal_slot_find(block, NULL));
 }
 
+/* Slabs that fault when they are closed. */
+
+enum { SHUT = 30, SMALL = 3000 };
+
+static struct {
+    void *address;
+    size_t length;
+} shut[SHUT];
+
+static void allocate_and_free_small(bool look)
+{
+    static char *small[SMALL];
+    for (size_t i = 0; i < SMALL; i++) {
+        require((small[i] = malloc(1500)) != NULL);
+        memset(small[i], 1, 1500);
+        for (size_t j = 0; look && j < SHUT; j++)
+            require(small[i] + 1500 <= (char *)shut[j].address ||
+                    small[i] >= (char *)shut[j].address + shut[j].length);
+    }
+    for (size_t i = 0; i < SMALL; i++)
+        free(small[i]);
+    malloc_trim(0);
+}
+
+static void slabs_that_fault_are_out_of_use(void **state)
+{
+    slots_release_kept();
+    slots_addon.keep_max = 0;
+    allocate_and_free_small(false);
+    size_t open = slots_addon.opened - slots_addon.closed;
+    struct cal_statistics then = statistics();
+    char *blocks[SHUT];
+    for (size_t i = 0; i < SHUT; i++) {
+        require((blocks[i] = malloc(150000 + i * 300000)) != NULL);
+        const struct cal_slab *slab = cal_slot_find(blocks[i], NULL);
+        require(slab != NULL);
+        shut[i].address = slab->address;
+        shut[i].length = slab->length;
+    }
+    slots_addon.stay_shut = true;
+    for (size_t i = 0; i < SHUT; i++)
+        free(blocks[i]);
+    allocate_and_free_small(true);
+    assert_true(slots_addon.shut > SHUT);
+    assert_int_equal(statistics().active_allocations, then.active_allocations);
+    assert_int_equal(statistics().active_bytes, then.active_bytes);
+    /* They are not free, so nothing uses them; what is used in their stead does not fault. */
+    for (size_t round = 0; round < 3; round++) {
+        char *others[SHUT];
+        for (size_t i = 0; i < SHUT; i++) {
+            size_t size = 150000 + i * 300000;
+            require((others[i] = malloc(size)) != NULL);
+            memset(others[i], 1, size);
+            for (size_t j = 0; j < SHUT; j++)
+                require(others[i] + size <= (char *)shut[j].address ||
+                        others[i] >= (char *)shut[j].address + shut[j].length);
+        }
+        for (size_t i = 0; i < SHUT; i++)
+            free(others[i]);
+        allocate_and_free_small(true);
+    }
+    /* A block in one is as dead as any. */
+    slots_addon.tolerate = true;
+    size_t errors = slots_addon.errors[CAL_ERROR_DOUBLE_FREE];
+    free(blocks[0]);
+    slots_addon.tolerate = false;
+    assert_int_equal(slots_addon.errors[CAL_ERROR_DOUBLE_FREE], errors + 1);
+    assert_true(slots_addon.opened - slots_addon.closed >= open + SHUT);
+    slots_addon.stay_shut = false;
+    /* One that is closed takes another with it, and all go when all that is free is to. */
+    size_t closed = slots_addon.closed;
+    free(malloc(150000));
+    assert_true(slots_addon.closed >= closed + 3);
+    malloc_trim(0);
+    assert_true(slots_addon.opened - slots_addon.closed <= open);
+    allocate_and_free_small(false);
+    for (size_t i = 0; i < SHUT; i++)
+        blocks[i] = memset(malloc(150000 + i * 300000), 1, 150000 + i * 300000);
+    for (size_t i = 0; i < SHUT; i++)
+        free(blocks[i]);
+    slots_addon.keep_max = 4096;
+    slots_addon.shut = 0;
+}
+
 /* Addresses inside of blocks. */
 
 static void assert_found(char *block, size_t size, const void *inside)
@@ -182,6 +266,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(large_blocks_have_space_around_them),
         cmocka_unit_test(large_blocks_may_be_kept),
+        cmocka_unit_test(slabs_that_fault_are_out_of_use),
         cmocka_unit_test(addresses_inside_of_blocks_are_found),
         cmocka_unit_test(walks_visit_every_slab),
     };

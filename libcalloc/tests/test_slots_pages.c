@@ -77,6 +77,42 @@ static void empty_slabs_are_closed(void **state)
     assert_true(statistics().os_memory_mapped <= mapped + ((size_t)32 << 20));
 }
 
+static void *use_slabs(void *argument)
+{
+    void *blocks[20];
+    for (size_t i = 0; i < 20; i++)
+        require((blocks[i] = malloc(100 + 100 * i)) != NULL);
+    for (size_t i = 0; i < 20; i++)
+        free(blocks[i]);
+    slots_release_kept();
+    return argument;
+}
+
+/* Slabs that a thread has left are closed also by who has none of his own. */
+static void *trim_without_a_heap(void *argument)
+{
+    size_t *closed = argument;
+    *closed = slots_addon.closed;
+    cal_trim();
+    *closed = slots_addon.closed - *closed;
+    return NULL;
+}
+
+static void slabs_of_ended_threads_are_closed(void **state)
+{
+    pthread_t thread;
+    size_t closed = 0;
+    malloc_trim(0);
+    start_thread(&thread, use_slabs, NULL);
+    join_thread(thread);
+    size_t open = slots_addon.opened - slots_addon.closed;
+    start_thread(&thread, trim_without_a_heap, &closed);
+    join_thread(thread);
+    assert_true(closed >= 5);
+    malloc_trim(0);
+    assert_true(slots_addon.opened - slots_addon.closed < open);
+}
+
 static void slots_may_be_withheld(void **state)
 {
     slots_addon.withhold = true;
@@ -456,6 +492,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(full_pages_come_back),
         cmocka_unit_test(empty_slabs_are_closed),
+        cmocka_unit_test(slabs_of_ended_threads_are_closed),
         cmocka_unit_test(slots_may_be_withheld),
         cmocka_unit_test(a_free_slot_may_be_held),
         cmocka_unit_test(threads_free_each_others_blocks),

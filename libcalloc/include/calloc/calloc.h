@@ -51,7 +51,8 @@ void *cal_try_reallocate_in_place(void *block, size_t size);
 size_t cal_allocation_size(const void *block);
 
 /* Gives free memory back to the kernel now, as far as the calling thread can reach it: its own
- * empty pages and all memory that belongs to no thread. 1 if there was any, else 0. */
+ * empty pages, all memory that belongs to no thread, and what add-ons keep back of freed blocks. 1 if
+ * there was any, else 0. */
 int cal_trim(void);
 
 /* What the allocator holds and did. Exact when no other thread allocates meanwhile. */

@@ -80,6 +80,10 @@ struct cal_lifecycle {
     void (*exiting)(void);      /* once, when the library's destructors run; may allocate */
     /* The statistics table was asked for: write further lines to `descriptor`. */
     void (*print_statistics)(int descriptor);
+    /* Memory is short, or cal_trim() was called: give up what is kept of blocks that the program has freed, and
+     * what else can be done without. In the thread that asks, without locks of the allocator held. True: some
+     * of it was. */
+    bool (*reclaim)(void);
 };
 
 /* How a request was made: what the functions of the roles slots and owner are told of it. */
@@ -121,6 +125,7 @@ struct cal_slab {
     uint64_t *free_slots;
     uint32_t slots; /* 1: a block by itself */
     bool fresh;     /* when the slab was opened its memory read as zeros, untouched */
+    bool faulting;  /* for close() to set */
     void *address;  /* the whole range, guard space included; a multiple of 64 KiB */
     size_t length;  /* bytes; a multiple of 64 KiB */
 };
@@ -181,7 +186,7 @@ enum cal_error {
 
 /* All functions may be NULL, but usable() where `extra` is not 0. Those that say so may be called
  * with locks of the allocator held: they must be short, call no function of the core, and not wait for a
- * lock that is held around a call of the core or taken by fork_prepare(). In all others
+ * lock that is held around a call of the core or taken by fork_prepare(). In all others cal_trim(),
  * cal_slot_find(), cal_slot_release(), cal_range_map() and cal_range_unmap() may be called. Functions
  * about different slots of a slab, or different slabs, may run at the same time in different threads. */
 struct cal_slots {
@@ -203,8 +208,10 @@ struct cal_slots {
      * out. False: no memory. May run with locks held. */
     bool (*open)(struct cal_slab *slab);
 
-    /* A slab is no longer used. All its memory must be readable and writable again. May run with
-     * locks held. */
+    /* A slab is no longer used. All its memory must be readable and writable again; where the kernel refuses
+     * that, `faulting` is to be set, which is false before. Then the range is kept out of use, its memory given
+     * back, and close() called again when other slabs are closed, and when memory is short or cal_trim() is
+     * called. May run with locks held. */
     void (*close)(struct cal_slab *slab);
 
     /* 64 random bits, for about ten slots; asked for again and again. Where there is this function and no
