@@ -47,10 +47,10 @@ CAL_EXPORT int cal_next(void) { return 1; }' >>"$1/libcalloc/src/native.c"
 __attribute__((constructor)) static void needs_next(void) { cal_next(); }' >>"$1/libcalloc-secure/src/start.c"
 }
 
-# next_soname TREE: a release with the sonames libcalloc.so.2 and libcalloc-secure.so.2
+# next_soname TREE: a release with the soname libcalloc.so.2, and with other ones of the add-ons that are linked to it
 next_soname() {
     local name file
-    for name in libcalloc libcalloc-secure; do
+    for name in libcalloc libcalloc-secure libcalloc-track; do
         echo 2.0.0 >"$1/$name/VERSION"
         sed -i "s/\b${name}1\b/${name}2/g" "$1"/debian/control
         file=$1/debian/${name}2.symbols
@@ -98,6 +98,12 @@ installed() {
         tr '\n' ' '
 }
 
+# everything SONAME: all packages, with the libraries of this soname
+everything() {
+    printf '%s ' calloc-tools libcalloc-dev libcalloc-preload libcalloc-sandbox-dev libcalloc-sandbox1 libcalloc-secure-dev \
+         "libcalloc-secure$1" libcalloc-track-dev "libcalloc-track$1" "libcalloc$1"
+}
+
 # left: the packages that dpkg knows, but not as installed
 left() {
     inside dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' '*calloc*' 2>/dev/null |
@@ -107,6 +113,15 @@ left() {
 # hardened: the libraries of ours that a program started now has.
 hardened() {
     inside perl -e 'open my $maps, "/proc/self/maps"; print join " ", sort keys %{{map { m{/(libcalloc[^/]*\.so\.\d+)$} ? ($1 => 1) : () } <$maps>}}'
+}
+
+# recorded WHAT: the recorder of the same release is beside the core, and what it finds is in its report.
+recorded() {
+    local profile=/srv/perl.profile
+    rm -f "$target$profile"
+    check "$1: a program is recorded" inside calloc record --quiet -o "$profile" -- perl -e \
+        'my @list = map { "x" x $_ } 1 .. 20000; print scalar(@list), "\n"'
+    check "$1: the report names its functions" inside sh -c "calloc report $profile | grep -q 'Perl_\|perl_run'"
 }
 
 # While apt works, programs are started all the time: none may miss a library. The file is the evidence.
@@ -134,7 +149,7 @@ both=$core_line$'\n'$secure_line$'\n'
 
 new_root packages packages
 check 'the repository is read' repository "$old"
-libraries_dev='libcalloc-dev libcalloc-secure-dev libcalloc-sandbox-dev'
+libraries_dev='libcalloc-dev libcalloc-secure-dev libcalloc-sandbox-dev libcalloc-track-dev'
 
 check 'the core alone' apt install libcalloc1
 is 'the core brings nothing along' 'libcalloc1 ' "$(installed)"
@@ -146,14 +161,27 @@ is 'nothing is left' '' "$(installed)$(left)"
 check 'the hardening' apt install libcalloc-secure1
 is 'the hardening brings the core' 'libcalloc-secure1 libcalloc1 ' "$(installed)"
 preload 'the hardening'
-check 'the core goes, and the hardening with it' apt purge libcalloc1
+check 'the core goes, and the hardening with it' apt purge --autoremove libcalloc1
+is 'nothing is left' '' "$(installed)$(left)"
+
+check 'the recorder' apt install libcalloc-track1
+is 'the recorder brings the core' 'libcalloc-track1 libcalloc1 ' "$(installed)"
+preload 'the recorder'
+check 'a program runs on it' inside env LD_PRELOAD='libcalloc.so.1 libcalloc-track.so.1' CALLOC_OPTIONS=track.path=/srv/profile \
+    perl -e 'exit 0'
+check 'and leaves a profile' test -s "$target/srv/profile"
+check 'the hardening beside the recorder' apt install libcalloc-secure1
+check 'a program runs on all three' inside env LD_PRELOAD='libcalloc.so.1 libcalloc-secure.so.1 libcalloc-track.so.1' \
+    CALLOC_OPTIONS=track.path=/srv/profile2 perl -e 'exit 0'
+check 'and leaves a profile' test -s "$target/srv/profile2"
+check 'the core goes, and both with it' apt purge --autoremove libcalloc1
 is 'nothing is left' '' "$(installed)$(left)"
 
 # shellcheck disable=SC2086 # a list
 check 'everything' apt install $libraries_dev calloc-tools libcalloc-preload
-is 'everything is there' 'calloc-tools libcalloc-dev libcalloc-preload libcalloc-sandbox-dev libcalloc-sandbox1 libcalloc-secure-dev libcalloc-secure1 libcalloc1 ' \
-    "$(installed)"
+is 'everything is there' "$(everything 1)" "$(installed)"
 preload 'everything, and no answer given'
+recorded everything
 check 'dpkg finds nothing to complain of' inside dpkg --verify
 
 # --- enabled, upgraded, removed --------------------------------------------------------
@@ -178,6 +206,7 @@ is 'the next release is installed' "$core_version" \
     "$(inside dpkg-query -W -f '${Version}' libcalloc1)"
 preload 'upgraded' "$both$mine"
 is 'programs have both' 'libcalloc-secure.so.1 libcalloc.so.1' "$(hardened)"
+recorded upgraded
 
 # How dpkg replaces the libraries: by one rename over the old one, which never goes away.
 calls=$system/packages.calls
@@ -199,12 +228,13 @@ check 'upgrade to another soname' apt dist-upgrade
 end_watch 'upgrade to another soname'
 preload 'upgraded to another soname' "$two$mine"
 is 'programs have both' 'libcalloc-secure.so.2 libcalloc.so.2' "$(hardened)"
+recorded 'upgraded to another soname'
 watch_programs
 check 'the old ones go' apt autoremove --purge
 end_watch 'removal of the old ones'
 preload 'the old ones are gone' "$two$mine"
-is 'what is installed now' 'calloc-tools libcalloc-dev libcalloc-preload libcalloc-sandbox-dev libcalloc-sandbox1 libcalloc-secure-dev libcalloc-secure2 libcalloc2 ' \
-    "$(installed)"
+is 'what is installed now' "$(everything 2)" "$(installed)"
+recorded 'the old ones are gone'
 check 'purge' apt purge '?name(calloc)'
 preload 'purged' "$mine"
 check 'the repository has the release before' repository "$new"
