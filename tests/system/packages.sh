@@ -100,8 +100,8 @@ installed() {
 
 # everything SONAME: all packages, with the libraries of this soname
 everything() {
-    printf '%s ' calloc-tools libcalloc-dev libcalloc-preload libcalloc-sandbox-dev libcalloc-sandbox1 libcalloc-secure-dev \
-         "libcalloc-secure$1" libcalloc-track-dev "libcalloc-track$1" "libcalloc$1"
+    printf '%s ' calloc-tools libcalloc-dev libcalloc-preload libcalloc-sandbox-dev libcalloc-sandbox1 libcalloc-secure-common \
+        libcalloc-secure-dev "libcalloc-secure$1" libcalloc-track-dev "libcalloc-track$1" "libcalloc$1"
 }
 
 # left: the packages that dpkg knows, but not as installed
@@ -159,7 +159,7 @@ check 'the core is removed' apt purge libcalloc1
 is 'nothing is left' '' "$(installed)$(left)"
 
 check 'the hardening' apt install libcalloc-secure1
-is 'the hardening brings the core' 'libcalloc-secure1 libcalloc1 ' "$(installed)"
+is 'the hardening brings the core and its settings' 'libcalloc-secure-common libcalloc-secure1 libcalloc1 ' "$(installed)"
 preload 'the hardening'
 check 'the core goes, and the hardening with it' apt purge --autoremove libcalloc1
 is 'nothing is left' '' "$(installed)$(left)"
@@ -247,7 +247,7 @@ watch_programs
 check 'the core is removed, and all that needs it' apt remove libcalloc1
 end_watch 'removal'
 preload 'removed' "$mine"
-is 'what does not need the core stays' 'libcalloc-sandbox-dev libcalloc-sandbox1 ' "$(installed)"
+is 'what does not need the core stays' 'libcalloc-sandbox-dev libcalloc-sandbox1 libcalloc-secure-common ' "$(installed)"
 
 check 'the answer of before is kept' apt install libcalloc-preload
 preload 'installed after it was removed' "$both$mine"
@@ -256,8 +256,24 @@ preload 'disabled' "$mine"
 check 'installed over it, disabled' apt install --reinstall libcalloc-preload
 preload 'still disabled' "$mine"
 
+# /etc/calloc/secure.conf is what the libraries of all sonames read, whoever wrote it: it belongs to
+# libcalloc-secure-common, and stays until that is purged.
+conf=$target/etc/calloc/secure.conf
 check 'enable at a level' inside calloc-preload enable --level standard
 preload 'enabled at a level' "$both$mine"
+printf '\n# mine\n[/usr/bin/perl]\nenable = 0\n' >>"$conf"
+settings=$(<"$conf")
+check 'only the preload is purged' apt purge libcalloc-preload
+preload 'the preload is purged' "$mine"
+is 'the settings of the hardening stay with it' "$settings" "$(cat "$conf" 2>&1)"
+check 'the hardening is removed' apt remove libcalloc1 libcalloc-secure-common
+is 'what does not need them stays' 'libcalloc-sandbox-dev libcalloc-sandbox1 ' "$(installed)"
+is 'the settings are left' 'rc libcalloc-secure-common' "$(left)"
+is 'they are as they were' "$settings" "$(cat "$conf" 2>&1)"
+check 'everything again' apt install libcalloc-preload
+is 'they are as they were' "$settings" "$(cat "$conf" 2>&1)"
+check 'enable' inside calloc-preload enable
+preload 'enabled at the level of before' "$both$mine"
 watch_programs
 check 'purge' apt purge '?name(calloc)'
 end_watch purge

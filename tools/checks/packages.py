@@ -67,14 +67,14 @@ def runtime(package, name, version, core, preloadable):
     if f"\n* Build-Depends-Package: {name}-dev\n" not in symbols:
         wrong.append(f"has no symbols file that names {name}-dev: debian/{package.name}.symbols")
     needed = package.needs("Depends", "Pre-Depends")
-    allowed = {"libc6"} if name == "libcalloc" else {"libc6", core}
+    allowed = {"libc6", f"{name}-common"} | ({core} if name != "libcalloc" else set())
     if preloadable and needed - allowed:
         wrong.append(f"depends on {' '.join(sorted(needed - allowed))}, and can be preloaded")
-    if preloadable and package.needs("Depends"):
+    if preloadable and package.needs("Depends") - {f"{name}-common"}:
         wrong.append("has dependencies that are not there before it is unpacked")
     if preloadable and "libc6" not in package.needs("Pre-Depends"):
         wrong.append("does not pre-depend on libc6: is it empty?")
-    if any(other.startswith("libcalloc") and other != core for other in needed):
+    if any(other.startswith("libcalloc") and other not in (core, f"{name}-common") for other in needed):
         wrong.append(f"depends on an add-on: {' '.join(sorted(needed))}")
     return wrong
 
@@ -106,6 +106,20 @@ def development(package, name, version, runtime_name, source):
     for other in re.findall(r"lib[\w-]+", " ".join(required)):
         if f"{other}-dev" not in package.needs("Depends"):
             wrong.append(f"its pkg-config file requires {other}, and {other}-dev does not come along")
+    return wrong
+
+
+def shared(package, version):
+    """What is wrong with a package of what all sonames of a component share."""
+    wrong = []
+    if package.fields["Architecture"] != "all" or package.fields.get("Multi-Arch") != "foreign":
+        wrong.append("is not Architecture: all and Multi-Arch: foreign")
+    if package.version != version:
+        wrong.append(f"has the version {package.version}, expected {version}")
+    if package.needs("Depends", "Pre-Depends"):
+        wrong.append(f"depends on {package.fields['Depends']}: libraries of every soname depend on it")
+    if not all(file.startswith("usr/share/man/man5/") for file in package.files):
+        wrong.append(f"holds {' '.join(sorted(package.files))}, expected manual pages of files alone")
     return wrong
 
 
@@ -146,6 +160,10 @@ def main():
             if package.fields.get("Multi-Arch") != "same":
                 found.append("is not Multi-Arch: same")
             wrong += [f"{package.name}: {line}" for line in found]
+        common = packages.get(f"{name}-common")
+        if common is not None:
+            expected.add(common.name)
+            wrong += [f"{common.name}: {line}" for line in shared(common, f"{version}+{of_source}")]
     for name in packages.keys() - expected - set(TOOLS):
         if not name.endswith("-dbgsym"):
             wrong.append(f"{name}: belongs to no component")
