@@ -59,7 +59,7 @@ fill_target() {
     empty_target
     tar -C "$target" --numeric-owner --xattrs -xpf "$results/start.tar"
     mount_root
-    [[ $1 != hardened ]] || inside calloc-preload enable --level light secure >/dev/null
+    [[ $1 != hardened ]] || inside calloc-preload enable --level "$level" secure >/dev/null
 }
 
 libraries() {

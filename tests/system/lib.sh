@@ -3,6 +3,8 @@
 #
 # x runs each of them as root, in a mount namespace of its own, with what it has set:
 : "${root:?} ${build:?}"
+# The level of the hardening.
+: "${level:=light}"
 
 system=$build/system
 passed=0 failed=0
@@ -93,8 +95,9 @@ plain_root() {
 # hardened_root NAME ARCHIVE: one in which every program has the core and the hardening.
 hardened_root() {
     plain_root "$1" "$2"
-    check 'the hardened malloc is enabled' inside calloc-preload enable --level light secure
+    check "the hardened malloc is enabled, level $level" inside calloc-preload enable --level "$level" secure
     check 'a program has it' inside grep -q 'libcalloc-secure\.so' /proc/self/maps
+    is 'the level is set' "level = $level" "$(grep '^level' "$target/etc/calloc/secure.conf")"
 }
 
 # new_root NAME ARCHIVE: the folder $target with what the archive holds, ready to be gone into.
