@@ -153,7 +153,44 @@ static const char *what_is_wrong(long error)
     }
 }
 
-/* Most systems have no such file, and then nothing else is done at the start of a process. */
+/* What is in it is in TEXT. Where the program is only matters to sections. */
+static void use(struct cal__settings_draft *draft, const char *path, const char *text,
+                size_t length, const char *program)
+{
+    if (program == NULL && memchr(text, '[', length) == NULL)
+        program = "";
+    if (program != NULL) {
+        cal__conf_text(draft, path, text, length, program);
+        return;
+    }
+    char own[CAL_CONF_PROGRAM] = "";
+    cal__file_link("/proc/self/exe", own, sizeof own);
+    cal__conf_text(draft, path, text, length, own);
+}
+
+/* One that is longer than its first LENGTH bytes, which are in BEGUN. Closes it. */
+static long use_long(struct cal__settings_draft *draft, const char *path, int descriptor,
+                     const char *begun, size_t length, const char *program)
+{
+    char *text =
+        mmap(NULL, CAL_CONF_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (text == MAP_FAILED) {
+        cal__file_close(descriptor);
+        return -ENOMEM;
+    }
+    memcpy(text, begun, length);
+    long more = cal__file_take(descriptor, text + length, CAL_CONF_MAX - length);
+    if (more >= 0)
+        use(draft, path, text, length + (size_t)more, program);
+    munmap(text, CAL_CONF_MAX);
+    return more;
+}
+
+/* Every process does this at its start: a short file, as most are, is read into the stack, and nothing is mapped
+ * for it. */
+enum { SHORT = 2048 };
+
+/* Most systems have no such file, and then nothing else is done. */
 void cal__conf_file(struct cal__settings_draft *draft, const char *path, const char *program)
 {
     const struct cal__settings_place place = {.file = path, .line = 0};
@@ -164,21 +201,18 @@ void cal__conf_file(struct cal__settings_draft *draft, const char *path, const c
         warn(&place, what_is_wrong(descriptor), (struct piece){NULL, 0});
         return;
     }
-    char own[CAL_CONF_PROGRAM] = "";
-    if (program == NULL) {
-        cal__file_link("/proc/self/exe", own, sizeof own);
-        program = own;
+    /* MemorySanitizer does not see that a system call fills it. */
+    char text[SHORT] = "";
+    long length = cal__file_read(descriptor, text, sizeof text);
+    if (length == SHORT) {
+        length = use_long(draft, path, descriptor, text, sizeof text, program);
+    } else {
+        cal__file_close(descriptor);
+        if (length >= 0)
+            use(draft, path, text, (size_t)length, program);
     }
-    char *text =
-        mmap(NULL, CAL_CONF_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    /* Closes it in any case. */
-    long length = cal__file_take(descriptor, text, text == MAP_FAILED ? 0 : CAL_CONF_MAX);
-    if (text == MAP_FAILED || length < 0)
-        warn(&place, what_is_wrong(text == MAP_FAILED ? -ENOMEM : length), (struct piece){NULL, 0});
-    else
-        cal__conf_text(draft, path, text, (size_t)length, program);
-    if (text != MAP_FAILED)
-        munmap(text, CAL_CONF_MAX);
+    if (length < 0)
+        warn(&place, what_is_wrong(length), (struct piece){NULL, 0});
 }
 
 CAL_COLD void cal__conf_load(struct cal__settings *settings,

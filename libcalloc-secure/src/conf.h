@@ -37,7 +37,7 @@ enum {
 
 /* The file PATH, for a PROGRAM; "" if that is not known, NULL for what /proc/self/exe shows. There need not be one. If it is not a regular file
  * of root that nobody else may write, longer than CAL_CONF_MAX, or cannot be read, it is one line on
- * standard error, and nothing is used. Maps memory for a moment, and returns it. Before the process has
+ * standard error, and nothing is used. Maps memory for a moment where it is a long one, and returns it. Before the process has
  * threads, or for a draft of the thread's own. errno is not meaningful after it. */
 void cal__conf_file(struct cal__settings_draft *draft, const char *path, const char *program);
 

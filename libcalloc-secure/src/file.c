@@ -6,7 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static long read_all(int descriptor, char *buffer, size_t size)
+long cal__file_read(int descriptor, char *buffer, size_t size)
 {
     size_t length = 0;
     while (length < size) {
@@ -47,12 +47,17 @@ int cal__file_open(const char *path, bool trusted)
     return error;
 }
 
+void cal__file_close(int descriptor)
+{
+    syscall(SYS_close, descriptor);
+}
+
 long cal__file_take(int descriptor, char *buffer, size_t size)
 {
-    long length = read_all(descriptor, buffer, size);
+    long length = cal__file_read(descriptor, buffer, size);
     /* Not by its size, which may change while it is read. */
     char more;
-    if (length == (long)size && read_all(descriptor, &more, 1) != 0)
+    if (length == (long)size && cal__file_read(descriptor, &more, 1) != 0)
         length = -EFBIG;
     syscall(SYS_close, descriptor);
     return length;

@@ -13,9 +13,15 @@ enum { CAL_FILE_UNTRUSTED = -4096 };
  * (CAL_FILE_UNTRUSTED). errno is not meaningful after it. */
 int cal__file_open(const char *path, bool trusted);
 
+/* Reads up to SIZE bytes, fewer only where the file ends: how many, or a negative errno. errno is not meaningful
+ * after it. */
+long cal__file_read(int descriptor, char *buffer, size_t size);
+
 /* Reads a file to its end, and closes it: how many bytes, or a negative errno, -EFBIG where they are more
  * than SIZE. errno is not meaningful after it. */
 long cal__file_take(int descriptor, char *buffer, size_t size);
+
+void cal__file_close(int descriptor);
 
 /* Where the symbolic link PATH leads to, ended with '\0': the length, or 0 with an empty string where
  * it cannot be read or does not fit. */

@@ -358,6 +358,25 @@ static void a_long_file_is_not_believed(void **state)
     assert_int_equal(read_file(file, "", NULL).canary, 1);
 }
 
+/* However it is read: what stands at the end of one of any length counts, and where the program matters too. */
+static void a_file_of_any_length_is_read_to_its_end(void **state)
+{
+    static const char end[] = "\n[/some/program]\ncanary=0\n";
+    static char lines[5000];
+    if (geteuid() != 0)
+        skip_because("only root can own the file");
+    for (size_t length = sizeof end - 1; length <= sizeof lines;
+         length += length == 300 ? 1700 : 1) {
+        memset(lines, '#', sizeof lines);
+        memcpy(lines + length - (sizeof end - 1), end, sizeof end - 1);
+        write_file(file, lines, length);
+        assert_int_equal(read_file(file, "/some/program", NULL).canary, 0);
+        assert_int_equal(read_file(file, "/some/other", NULL).canary, 1);
+        if (length >= 2100)
+            length += 700;
+    }
+}
+
 static size_t open_descriptors(void)
 {
     size_t count = 0;
@@ -479,6 +498,7 @@ int main(void)
         cmocka_unit_test(only_roots_own_file_is_believed),
         cmocka_unit_test(only_a_regular_file_is_believed),
         cmocka_unit_test(a_long_file_is_not_believed),
+        cmocka_unit_test(a_file_of_any_length_is_read_to_its_end),
         cmocka_unit_test(nothing_is_left_behind),
         cmocka_unit_test(the_own_path_is_known),
         cmocka_unit_test(without_proc_the_rest_holds),
