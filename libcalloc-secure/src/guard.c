@@ -45,15 +45,19 @@ static void subtract(_Atomic size_t *count, size_t value)
 }
 
 /* A kernel from 6.13 on marks, earlier ones do not know the advice, and filters answer what they like. */
-static bool probe(void)
+static bool probe(void *unused, size_t unused_length)
 {
     size_t page = getauxval(AT_PAGESZ);
-    void *memory = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    bool maps = unused_length < page || (uintptr_t)unused % page != 0;
+    void *memory = unused;
+    if (maps)
+        memory = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         return false;
     bool can = madvise(memory, page, MADV_GUARD_INSTALL) == 0 &&
                madvise(memory, page, MADV_GUARD_REMOVE) == 0;
-    munmap(memory, page);
+    if (maps)
+        munmap(memory, page);
     return can;
 }
 
@@ -73,10 +77,12 @@ static size_t mappings_allowed(void)
 void cal__guard_start(const struct cal__guard_limits *limits)
 {
     int saved = errno;
-    can_mark = !limits->protect_only && probe();
+    can_mark = !limits->protect_only && probe(limits->unused, limits->unused_length);
     protect_first = limits->protect_first;
     size_t percent = limits->percent < 100 ? limits->percent : 100;
-    atomic_store_explicit(&budget, mappings_allowed() * percent / 100 / MAPPINGS_PER_GUARD,
+    /* Where guards are marked hardly any other takes a mapping, and every process is spared the question. */
+    size_t allowed = can_mark ? MAPPINGS_DEFAULT : mappings_allowed();
+    atomic_store_explicit(&budget, allowed * percent / 100 / MAPPINGS_PER_GUARD,
                           memory_order_relaxed);
     errno = saved;
 }

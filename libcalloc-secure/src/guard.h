@@ -29,10 +29,13 @@ struct cal__guard_limits {
     bool protect_only;      /* as if the kernel had no MADV_GUARD_INSTALL */
     unsigned protect_first; /* so many guards are protected before any is marked */
     unsigned percent;       /* of vm.max_map_count for protected guards, 0 to 100 */
+    void *unused;           /* memory that nobody uses and that begins with a page, or NULL */
+    size_t unused_length;
 };
 
-/* Looks what the kernel has, once: maps, marks and unmaps one page, and reads
- * /proc/sys/vm/max_map_count; 65,530 is assumed where that cannot be read. Before the process has
+/* Looks what the kernel has, once: marks the first page of UNUSED for a moment, or one that it maps, where
+ * that is shorter than a page; and where nothing can be marked reads /proc/sys/vm/max_map_count. 65,530 is
+ * assumed where that cannot be read, and where guards are marked and few are protected. Before the process has
  * threads and guards. Without it no guard is made. Preserves errno. */
 void cal__guard_start(const struct cal__guard_limits *limits);
 

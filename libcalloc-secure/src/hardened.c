@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 union cal__hardened_pages cal__hardened_pages __attribute__((aligned(CAL_HARDENED_PAGE)));
+char cal__hardened_unused[CAL_HARDENED_PAGE] __attribute__((aligned(CAL_HARDENED_PAGE)));
 
 /* In the thread's static block, so that nothing is allocated for it. */
 static __thread struct cal__random stream __attribute__((tls_model("initial-exec")));

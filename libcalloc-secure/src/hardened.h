@@ -32,6 +32,9 @@ extern union cal__hardened_pages {
 
 #define cal__hardened (cal__hardened_pages.value)
 
+/* A page that nobody uses, to try on what the kernel does with pages. */
+extern char cal__hardened_unused[CAL_HARDENED_PAGE] __attribute__((visibility("hidden")));
+
 _Static_assert(sizeof(union cal__hardened_pages) == CAL_HARDENED_PAGE, "one page");
 
 /* Nobody writes them any more. */

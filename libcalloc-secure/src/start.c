@@ -34,7 +34,9 @@ static void start_guards(const struct cal__settings *settings)
 {
     struct cal__guard_limits limits = {.protect_only = settings->guard_protect_only != 0,
                                        .protect_first = (unsigned)settings->guard_protect_first,
-                                       .percent = (unsigned)settings->guard_percent};
+                                       .percent = (unsigned)settings->guard_percent,
+                                       .unused = cal__hardened_unused,
+                                       .unused_length = sizeof cal__hardened_unused};
     cal__guard_start(&limits);
 }
 

@@ -324,6 +324,33 @@ static void the_first_are_protected(void **state)
     assert_child_passes(the_first_are_protected_here);
 }
 
+/* Memory of the caller's is asked on, if there is enough of it, and is as it was afterwards. */
+static void asked_on_memory_of_the_callers_here(void)
+{
+    start(50);
+    bool can_mark = cal__guard_counts().can_mark;
+    char *memory = fresh(3);
+    for (size_t length = 0; length <= page; length += page / 2) {
+        const struct cal__guard_limits limits = {
+            .percent = 50, .unused = memory + page, .unused_length = length};
+        size_t before = mappings();
+        cal__guard_start(&limits);
+        require(cal__guard_counts().can_mark == can_mark);
+        require(mappings() == before);
+        memory[page] = memory[2 * page] = 1;
+    }
+    const struct cal__guard_limits crooked = {
+        .percent = 50, .unused = memory + 16, .unused_length = 2 * page};
+    cal__guard_start(&crooked);
+    require(cal__guard_counts().can_mark == can_mark && memory[page] == 1);
+}
+
+static void memory_of_the_callers_serves(void **state)
+{
+    protect_only = false;
+    assert_child_passes(asked_on_memory_of_the_callers_here);
+}
+
 /* In locked memory the kernel marks nothing. */
 static void locked_memory_is_protected_here(void)
 {
@@ -506,6 +533,7 @@ int main(void)
         cmocka_unit_test(without_a_budget_nothing_is_protected),
         cmocka_unit_test(others_use_up_the_mappings),
         cmocka_unit_test(the_first_are_protected),
+        cmocka_unit_test(memory_of_the_callers_serves),
         cmocka_unit_test(locked_memory_has_guards_too),
         cmocka_unit_test(without_a_start_there_are_none),
         cmocka_unit_test(threads_share_the_budget),
