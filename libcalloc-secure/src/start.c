@@ -1,9 +1,9 @@
 /* The hook table, and what happens at its events. */
-#include <calloc/calloc.h>
 #include <calloc/hooks.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <gnu/libc-version.h>
+#include <link.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/resource.h>
@@ -145,44 +145,66 @@ CAL_EXPORT const struct cal_hooks cal_addon_secure = {
     .start = start,
 };
 
-/* The malloc that the program calls, if that is not the core's. */
-static bool other_malloc(Dl_info *other)
+/* The program or library that has this function. Not by dladdr(), which looks for the function's name too, among all
+ * that it has. */
+static const struct link_map *owner_of(void *function)
+{
+    struct dl_find_object found = {.dlfo_link_map = NULL};
+    return _dl_find_object(function, &found) == 0 ? found.dlfo_link_map : NULL;
+}
+
+/* What has the malloc that the program calls, if that is not the core; else NULL. */
+static const struct link_map *other_malloc(void)
 {
     void *function = dlsym(RTLD_DEFAULT, "malloc");
-    Dl_info ours;
-    return function != NULL && dladdr((void *)&cal_hooks_register, &ours) != 0 &&
-           dladdr(function, other) != 0 && ours.dli_fbase != other->dli_fbase;
+    const struct link_map *other = function == NULL ? NULL : owner_of(function);
+    return other != owner_of((void *)&cal_hooks_register) ? other : NULL;
+}
+
+/* The program itself has no name there. */
+static const char *name_of(const struct link_map *object)
+{
+    return *object->l_name != '\0' ? object->l_name : program_invocation_name;
 }
 
 /* A program or a library that brings a malloc of its own means it. That of libc is what is left when the core
  * was loaded behind it, which nobody means. */
-static bool is_of_libc(const Dl_info *malloc)
-{
-    Dl_info libc;
-    return dladdr((void *)&gnu_get_libc_version, &libc) != 0 && libc.dli_fbase == malloc->dli_fbase;
-}
-
 static void look_for_other_malloc(void)
 {
-    Dl_info other;
-    if (!other_malloc(&other))
+    const struct link_map *other = other_malloc();
+    if (other == NULL)
         return;
-    cal__hardened.own_malloc = other.dli_fname;
-    if (!cal__hardened.active || !is_of_libc(&other))
+    cal__hardened.own_malloc = name_of(other);
+    if (!cal__hardened.active || other != owner_of((void *)&gnu_get_libc_version))
         return;
     cal__hardened.shadowed = true;
     struct cal__line line = {.length = 0};
     cal__line_string(&line, "libcalloc: this process is not hardened: its malloc is that of ");
-    cal__line_foreign(&line, other.dli_fname, strlen(other.dli_fname));
+    cal__line_foreign(&line, other->l_name, strlen(other->l_name));
     cal__line_string(&line, "; preload libcalloc.so.1 too, or link with it before libc");
     cal__line_write(&line, STDERR_FILENO);
 }
+
+/* Registered to have the core start, which it does then with all of its family that is loaded, and to be nothing
+ * itself. An allocation would do so too, and map memory that a process which never allocates has no need of. */
+static int decline(void)
+{
+    return -ECANCELED;
+}
+
+static const struct cal_hooks nobody = {
+    .size = sizeof nobody,
+    .version = CAL_HOOKS_VERSION,
+    .name = "secure",
+    .component_version = CAL_SECURE_VERSION,
+    .start = decline,
+};
 
 /* Whoever loads the library while the process runs registers it here: what was allocated before stays as
  * it is. Where it was loaded with the process, the core has done so long ago. */
 __attribute__((constructor)) static void constructed(void)
 {
-    cal_deallocate(cal_allocate(1));
+    cal_hooks_register(&nobody);
     late = true;
     if (!begun)
         cal_hooks_register(&cal_addon_secure);

@@ -1,8 +1,8 @@
 #!/bin/sh
-# How the library gets into a process: preload.sh CORE SECURE LATE OWN_MALLOC
+# How the library gets into a process: preload.sh CORE SECURE LATE OWN_MALLOC UNUSED
 set -u
 
-core=$1 secure=$2 late=$3 own=$4
+core=$1 secure=$2 late=$3 own=$4 unused=$5
 failed=0
 unset CALLOC_OPTIONS
 
@@ -42,6 +42,8 @@ $error" \
 check 'late, off' 0 "*yet*'secure.enable=0' in CALLOC_OPTIONS (*)" env LD_PRELOAD="$core" CALLOC_OPTIONS=secure.enable=0 "$late" "$secure" 0
 check 'late, without the core' 0 "$not" "$late" "$secure" 0
 check 'not late' 134 "$error" env LD_PRELOAD="$core $secure" "$late" "$secure" 1 error
+
+check 'nothing allocated' 134 "$error" "$unused"
 
 check 'own malloc' 0 '' env LD_PRELOAD="$core $secure" "$own"
 [ "$(LD_PRELOAD="$core $secure" "$own")" = 'its own' ] || {
