@@ -117,10 +117,13 @@ static size_t add_on_length(const char *item, size_t length)
 /* The next item at *TEXT, which is not empty; false at the end. */
 static bool next_item(const char **text, const char **item, size_t *length)
 {
-    *text += strspn(*text, ",");
+    /* Not by strspn() and strcspn(), which are in pages of libc that few programs need at their start. */
+    while (**text == ',')
+        ++*text;
     *item = *text;
-    *length = strcspn(*text, ",");
-    *text += *length;
+    while (**text != '\0' && **text != ',')
+        ++*text;
+    *length = (size_t)(*text - *item);
     return *length != 0;
 }
 
