@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/resource.h>
+#include <sys/single_threaded.h>
 #include <unistd.h>
 
 #include "conf.h"
@@ -88,8 +89,15 @@ static void thread_end(void)
     cal__hardened_end_random();
 }
 
+/* Where the thread that forks is the only one, nobody can hold a latch: to take and to release them would only have
+ * parent and child copy the pages that they are in. */
+static _Thread_local __attribute__((tls_model("initial-exec"))) bool forks_alone;
+
 static void fork_prepare(void)
 {
+    forks_alone = __libc_single_threaded;
+    if (forks_alone)
+        return;
     cal__hold_lock();
     cal__large_lock();
     cal__pages_lock();
@@ -97,6 +105,8 @@ static void fork_prepare(void)
 
 static void fork_parent(void)
 {
+    if (forks_alone)
+        return;
     cal__pages_unlock(false);
     cal__large_unlock(false);
     cal__hold_unlock(false);
@@ -105,9 +115,11 @@ static void fork_parent(void)
 static void fork_child(void)
 {
     cal__random_forked();
-    cal__pages_unlock(true);
-    cal__large_unlock(true);
-    cal__hold_unlock(true);
+    if (!forks_alone) {
+        cal__pages_unlock(true);
+        cal__large_unlock(true);
+        cal__hold_unlock(true);
+    }
     cal__report_thread();
 }
 

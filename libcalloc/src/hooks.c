@@ -353,26 +353,18 @@ void cal__hooks_resized(void *block, size_t old_usable, size_t requested, size_t
 TELL(thread_start, void cal__hooks_thread_start)
 TELL(thread_end, void cal__hooks_thread_end)
 TELL(exiting, void cal__hooks_exiting)
-TELL(fork_prepare, static void tell_fork_prepare)
-TELL(fork_parent, static void tell_fork_parent)
-TELL(fork_child, static void tell_fork_child)
+TELL(fork_prepare, void cal__hooks_fork_prepare)
+TELL(fork_parent, void cal__hooks_fork_parent)
+TELL(fork_child, void cal__hooks_fork_child)
 
-void cal__hooks_fork_prepare(void)
+void cal__hooks_lock(void)
 {
-    tell_fork_prepare();
     cal__lock_acquire(&lock);
 }
 
-void cal__hooks_fork_parent(void)
+void cal__hooks_unlock(bool in_child)
 {
-    cal__lock_release_after_fork(&lock, false);
-    tell_fork_parent();
-}
-
-void cal__hooks_fork_child(void)
-{
-    cal__lock_release_after_fork(&lock, true);
-    tell_fork_child();
+    cal__lock_release_after_fork(&lock, in_child);
 }
 
 void cal__hooks_print_statistics(int descriptor)

@@ -69,7 +69,6 @@ bool cal__hooks_observed(void);
 /* Lifecycle. */
 void cal__hooks_thread_start(void);
 void cal__hooks_thread_end(void);
-/* Also take and release the lock of the registry. */
 void cal__hooks_fork_prepare(void);
 void cal__hooks_fork_parent(void);
 void cal__hooks_fork_child(void);
@@ -77,5 +76,9 @@ void cal__hooks_exiting(void);
 void cal__hooks_print_statistics(int descriptor);
 /* True: an add-on has given something up. */
 bool cal__hooks_reclaim(void);
+
+/* The lock of the registry, for a fork. */
+void cal__hooks_lock(void);
+void cal__hooks_unlock(bool in_child);
 
 #endif

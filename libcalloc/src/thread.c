@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <sys/single_threaded.h>
 
 #include "annotate.h"
 #include "gather.h"
@@ -31,6 +32,10 @@ static bool have_end_key;
 static struct cal__heap first_heap;
 
 static __thread bool thread_ended __attribute__((tls_model("initial-exec")));
+/* Where the thread that forks is the only one, no lock is taken for it: nobody else can hold one, and each lies in
+ * another page that parent and child would have to copy. Should the thread hold one itself, in a handler of a signal
+ * that came amid an allocation, both go on with that. */
+static __thread bool forks_alone __attribute__((tls_model("initial-exec")));
 
 static void thread_end(void *argument);
 static void before_fork(void);
@@ -214,6 +219,8 @@ static void heaps_unlock(bool in_child)
 
 static void unlock_all(bool in_child)
 {
+    if (forks_alone)
+        return;
     cal__metadata_unlock(in_child);
     cal__place_unlock(in_child);
     cal__span_unlock(in_child);
@@ -223,11 +230,16 @@ static void unlock_all(bool in_child)
     heaps_unlock(in_child);
     cal__lock_release_after_fork(&late_lock, in_child);
     cal__lock_release_after_fork(&registry_lock, in_child);
+    cal__hooks_unlock(in_child);
 }
 
 static void before_fork(void)
 {
     cal__hooks_fork_prepare();
+    forks_alone = __libc_single_threaded;
+    if (forks_alone)
+        return;
+    cal__hooks_lock();
     cal__lock_acquire(&registry_lock);
     cal__lock_acquire(&late_lock);
     heaps_lock();

@@ -1,6 +1,7 @@
 /* fork in a program whose other threads allocate at that moment. */
 #include "support.h"
 
+#include <calloc/hooks.h>
 #include <sys/wait.h>
 
 enum { THREADS = 4, HELD = 50 };
@@ -199,6 +200,64 @@ static void several_threads_fork_at_once(void **state)
         join_thread(threads[i]);
 }
 
+/* A handler of a signal that came amid an allocation may fork, and then this goes on in both. */
+static bool fork_amid;
+static pid_t forked_amid = -1;
+
+static void *map_and_fork(size_t length, size_t alignment, void *hint, int node)
+{
+    if (fork_amid) {
+        fork_amid = false;
+        forked_amid = fork();
+        require(forked_amid >= 0);
+    }
+    return cal_source_system()->map(length, alignment, hint, node);
+}
+
+static int unmap(void *address, size_t length)
+{
+    return cal_source_system()->unmap(address, length);
+}
+
+static int purge(void *address, size_t length)
+{
+    return cal_source_system()->purge(address, length);
+}
+
+static int remap(void *address, size_t old_length, size_t new_length, void *destination)
+{
+    return cal_source_system()->remap(address, old_length, new_length, destination);
+}
+
+static _Noreturn void fork_while_it_allocates(void)
+{
+    static const struct cal_source source = {
+        .size = sizeof source, .map = map_and_fork, .unmap = unmap, .purge = purge, .remap = remap};
+    static const struct cal_hooks hooks = {.size = sizeof hooks,
+                                           .version = CAL_HOOKS_VERSION,
+                                           .name = "forking",
+                                           .component_version = "1",
+                                           .source = &source};
+    alarm(60);
+    require(cal_hooks_register(&hooks) == 0);
+    fork_amid = true;
+    use_every_kind();
+    require(forked_amid >= 0);
+    if (forked_amid != 0)
+        wait_for(forked_amid);
+    _exit(0);
+}
+
+static void a_fork_amid_an_allocation_goes_on_in_both(void **state)
+{
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        fork_while_it_allocates();
+    wait_for(child);
+}
+
 /* At rest the child's statistics are as exact as the parent's. */
 static void a_quiet_child_has_exact_statistics(void **state)
 {
@@ -229,6 +288,8 @@ static void a_quiet_child_has_exact_statistics(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        /* Before there are threads. */
+        cmocka_unit_test(a_fork_amid_an_allocation_goes_on_in_both),
         busy(children_of_a_busy_program_allocate_and_free),
         busy(children_fork_again),
         busy(children_may_start_threads),
