@@ -50,16 +50,25 @@ done
 rm /etc/cron.d/report
 [ "$(libraries /run/maps-of-cron)" = 2 ] && tell cron ran
 
-# Every process: threads of the kernel have no mappings.
+# Every process: threads of the kernel have no mappings. One that the initramfs has started, whose udevd may take its
+# time to end, has a root without the libraries.
 tell 'libraries of process 1' "$(libraries /proc/1/maps)"
 number=0 without=
 for folder in /proc/[0-9]*; do
-    grep -q . "$folder/maps" 2>/dev/null || continue
+    cat "$folder/maps" >/run/maps 2>/dev/null || continue
+    [ -s /run/maps ] || continue
+    if [ "$(libraries /run/maps)" != 2 ]; then
+        about="$(cat "$folder/comm"), $(stat -c 'started %y' "$folder"), $(readlink "$folder/exe"), root $(readlink "$folder/root")"
+        if ! [ "$folder/root" -ef / ]; then
+            tell 'of another root' "$about"
+            continue
+        fi
+        without="$without$about; "
+    fi
     number=$((number + 1))
-    [ "$(libraries "$folder/maps")" = 2 ] || without="$without $(cat "$folder/comm")"
 done
 tell processes "$number"
-tell 'without the libraries' "${without# }"
+tell 'without the libraries' "$without"
 calloc-preload status --brief | while read -r line; do tell status "$line"; done
 
 journalctl --sync
