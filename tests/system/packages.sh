@@ -144,6 +144,7 @@ end_watch() {
 core_line='/usr/$LIB/libcalloc.so.1'
 secure_line='/usr/$LIB/libcalloc-secure.so.1'
 both=$core_line$'\n'$secure_line$'\n'
+core_file=/usr/lib/x86_64-linux-gnu/libcalloc.so.1
 
 # --- combinations --------------------------------------------------------------------
 
@@ -350,5 +351,18 @@ preload 'not removed, and it was disabled'
 check 'enable' inside calloc-preload enable
 check 'the package goes first, however it is removed' inside dpkg --remove libcalloc-preload libcalloc-secure1 libcalloc1
 preload 'removed by dpkg'
+
+# --- its file is lost ------------------------------------------------------------------
+
+# ld.so goes on without a library that the file names, but not without what one of them needs. The static program
+# does.
+check 'installed again' apt install libcalloc-preload
+check 'enable' inside calloc-preload enable
+mv "$target$core_file" "$target$core_file.lost"
+check 'without the core nothing starts' eval '! inside /bin/true'
+check 'it is disabled all the same' inside calloc-preload disable
+preload 'disabled without the core'
+check 'programs start' inside /bin/true
+mv "$target$core_file.lost" "$target$core_file"
 
 result
