@@ -142,7 +142,7 @@ run_apt-upgrade() {
     apt_get dist-upgrade
     packages
     # Programs that were replaced run.
-    perl -e 'print "perl\n"' && dpkg --version | head -n 1 && apt-cache policy apt | sed -n 2p
+    perl -e 'print "perl\n"' && dpkg --version | sed -n 1p && apt-cache policy apt | sed -n 2p
 }
 
 run_apt-remove() {
