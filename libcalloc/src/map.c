@@ -9,7 +9,7 @@
 
 /* Initialised by being in .bss: `none` matches no granule that user space has, because granule 0
  * cannot be mapped and nobody's thread pointer is zero. */
-struct cal__map cal__map;
+struct cal__map_guarded cal__map_guarded;
 
 typedef struct cal__page *_Atomic leaf_entry;
 
@@ -48,7 +48,7 @@ struct cal__page *cal__map_find(uint64_t granule)
 void cal__map_guard(void)
 {
     if (cal__os_page_size() == CAL_MAP_GUARD)
-        cal__link_seal(cal__map.behind);
+        cal__link_seal(cal__map_guarded.behind);
 }
 
 static bool make_leaf(uint64_t region)

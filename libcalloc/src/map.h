@@ -24,13 +24,18 @@
  * written to either. */
 #define CAL_MAP_GUARD ((size_t)4096)
 
-struct cal__map {
+struct cal__map_window {
     _Atomic intptr_t entry[CAL_MAP_ENTRIES];
     struct cal__page none;
-    char behind[CAL_MAP_GUARD] __attribute__((aligned(CAL_MAP_GUARD)));
 };
 
-extern struct cal__map cal__map;
+/* By itself, as descriptors are reached through pointers to a map that are not aligned to more than these. */
+extern struct cal__map_guarded {
+    struct cal__map_window map;
+    char behind[CAL_MAP_GUARD] __attribute__((aligned(CAL_MAP_GUARD)));
+} cal__map_guarded;
+
+#define cal__map (cal__map_guarded.map)
 
 CAL_INLINE uint64_t cal__granule_of(const void *address)
 {
@@ -48,7 +53,7 @@ CAL_INLINE intptr_t cal__map_distance(const void *address)
 /* The descriptor that an entry is about. */
 CAL_INLINE struct cal__page *cal__map_page(intptr_t distance)
 {
-    return &((struct cal__map *)((intptr_t)&cal__map + distance))->none;
+    return &((struct cal__map_window *)((intptr_t)&cal__map + distance))->none;
 }
 
 /* The same for one access, which adds map and distance in its address. The compiler would keep their
