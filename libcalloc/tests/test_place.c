@@ -11,7 +11,7 @@
 enum { SLABS = 400, MODES = 3 };
 
 /* What place() answers: nothing but zeros, the largest, or one that nobody chose. */
-static enum { LEAST, MOST, ANY } mode;
+enum mode { LEAST, MOST, ANY };
 static struct random numbers = {1};
 
 static char *slabs[SLABS];
@@ -24,8 +24,13 @@ static bool open_slab(struct cal_slab *slab)
     return true;
 }
 
+/* Libraries may allocate before main(), so the name of the test is in the environment. */
+#define TEST_MODE "TEST_PLACE"
+
 static uint64_t place(void)
 {
+    const char *number = getenv(TEST_MODE);
+    enum mode mode = number == NULL ? LEAST : (enum mode)(*number - '0');
     return mode == LEAST ? 0 : mode == MOST ? UINT64_MAX : random_next(&numbers);
 }
 
@@ -109,11 +114,13 @@ static void any(void)
 }
 
 /* This program again, with an empty heap. */
-static void run(const char *name)
+static void run(const char *name, enum mode mode)
 {
+    const char number[] = {(char)('0' + mode), '\0'};
     pid_t child = fork();
     require(child >= 0);
     if (child == 0) {
+        setenv(TEST_MODE, number, 1);
         execl("/proc/self/exe", "test", name, (char *)NULL);
         _exit(99);
     }
@@ -131,14 +138,14 @@ static void places(void **state)
 {
     (void)state;
     for (size_t i = 0; i < MODES; i++)
-        run(parts[i].name);
+        run(parts[i].name, (enum mode)i);
 }
 
 int main(int count, char **arguments)
 {
     for (size_t i = 0; i < MODES && count == 2; i++)
         if (strcmp(arguments[1], parts[i].name) == 0) {
-            parts[mode = i].function();
+            parts[i].function();
             return 0;
         }
     const struct CMUnitTest tests[] = {cmocka_unit_test(places)};
