@@ -21,8 +21,10 @@ void cal__link_start(const struct cal_slots *role, bool early)
     struct cal__sealed_values *sealed = &cal__sealed;
     /* What an older add-on does not know is NULL. */
     memcpy(&sealed->slots, role, cal__min(role->size, sizeof sealed->slots));
-    sealed->decode = early && sealed->slots.secret != NULL ? sealed->slots.secret() | 1 : 1;
-    sealed->encode = inverse_of(sealed->decode);
+    uint64_t decode = early && sealed->slots.secret != NULL ? sealed->slots.secret() | 1 : 1;
+    /* Others may follow links meanwhile, with the same number: they take 0 for 1. */
+    atomic_store_explicit(&sealed->decode, decode, memory_order_relaxed);
+    atomic_store_explicit(&sealed->encode, inverse_of(decode), memory_order_relaxed);
     sealed->last = ((uint64_t)1 << CAL_ADDRESS_BITS) - 1;
     atomic_store_explicit(&sealed->playing, true, memory_order_release);
     /* With larger pages other data would be sealed with it. */

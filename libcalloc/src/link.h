@@ -21,6 +21,20 @@
 
 #include "base.h"
 
+/* Some words are read as plain ones: compilers do not fold an atomic load into the
+ * instruction that uses it. Aligned words are read whole on all machines we know; the race
+ * detector gets the atomic load that C asks for. */
+#if defined(__has_feature)
+#    define CAL_CLANG_TSAN __has_feature(thread_sanitizer)
+#else
+#    define CAL_CLANG_TSAN 0
+#endif
+#if defined(__SANITIZE_THREAD__) || CAL_CLANG_TSAN
+#    define CAL_PLAIN_LOAD(object) atomic_load_explicit(&(object), memory_order_relaxed)
+#else
+#    define CAL_PLAIN_LOAD(object) (*(const uint64_t *)(const void *)&(object))
+#endif
+
 #define CAL_SEALED_BYTES ((size_t)4096)
 
 union cal__sealed_page {
@@ -28,9 +42,9 @@ union cal__sealed_page {
         struct cal_slots slots; /* the role's functions; all NULL while nobody plays it */
         _Atomic bool playing;
         /* Odd. 0 while nobody plays the role, as 1. */
-        uint64_t decode;
-        uint64_t encode; /* its inverse */
-        uint64_t last;   /* the last address that user space may have */
+        _Atomic uint64_t decode;
+        _Atomic uint64_t encode; /* its inverse */
+        uint64_t last;           /* the last address that user space may have */
     } value;
     char bytes[CAL_SEALED_BYTES];
 };
@@ -67,13 +81,13 @@ _Noreturn CAL_COLD void cal__link_broken(const void *record);
 
 CAL_INLINE uint64_t cal__link_encoded(const void *address)
 {
-    return (uintptr_t)address * (cal__sealed.encode | 1);
+    return (uintptr_t)address * (CAL_PLAIN_LOAD(cal__sealed.encode) | 1);
 }
 
 /* Of any word at all. */
 CAL_INLINE uint64_t cal__link_decoded(uint64_t word)
 {
-    return word * (cal__sealed.decode | 1);
+    return word * (CAL_PLAIN_LOAD(cal__sealed.decode) | 1);
 }
 
 /* What the link WORD in RECORD leads to. */
@@ -104,7 +118,7 @@ CAL_INLINE void cal__link_store(_Atomic uint64_t *link, const void *address, mem
  * changes it. Begin with the address of the record. */
 CAL_INLINE uint64_t cal__link_sum(uint64_t sum, uint64_t word)
 {
-    sum = (sum ^ word) * (cal__sealed.encode | 1);
+    sum = (sum ^ word) * (CAL_PLAIN_LOAD(cal__sealed.encode) | 1);
     return sum << 29 | sum >> 35;
 }
 

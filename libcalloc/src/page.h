@@ -122,20 +122,6 @@ _Static_assert(offsetof(struct cal__page, remote) == 64, "remote frees stay off 
 _Static_assert(CAL_GRANULE / CAL_ALIGNMENT <= UINT16_MAX,
                "blocks of a page are counted in 16 bits");
 
-/* The fast path reads these as plain words: compilers do not fold an atomic load into the
- * instruction that uses it. Aligned words are read whole on all machines we know; the race
- * detector gets the atomic load that C asks for. */
-#if defined(__has_feature)
-#    define CAL_CLANG_TSAN __has_feature(thread_sanitizer)
-#else
-#    define CAL_CLANG_TSAN 0
-#endif
-#if defined(__SANITIZE_THREAD__) || CAL_CLANG_TSAN
-#    define CAL_PLAIN_LOAD(object) atomic_load_explicit(&(object), memory_order_relaxed)
-#else
-#    define CAL_PLAIN_LOAD(object) (*(const uint64_t *)(const void *)&(object))
-#endif
-
 CAL_INLINE uint64_t cal__page_first(const struct cal__page *page)
 {
     return atomic_load_explicit(&page->tag, memory_order_relaxed);

@@ -458,7 +458,7 @@ void *cal__slots_take(struct cal__heap *heap, struct cal__page *page, uint32_t *
     struct cal__slots *slots = (struct cal__slots *)address;
     /* What the heap says is its page is another one, or a copy. */
     if (CAL_UNLIKELY(page->list != CAL_LIST_CURRENT || cal__page_heap(page) != heap ||
-                     slots->page.word * cal__sealed.decode != (uintptr_t)page))
+                     slots->page.word * CAL_PLAIN_LOAD(cal__sealed.decode) != (uintptr_t)page))
         cal__link_broken(page);
     if (!have_at_hand(page, slots))
         return NULL;

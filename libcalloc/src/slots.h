@@ -193,7 +193,8 @@ CAL_INLINE struct cal__page *cal__slots_page(const struct cal__slots *slots)
  * above CAL_SLOTS_LAST is no record. */
 CAL_INLINE uint64_t cal__slots_address(const struct cal__page *page)
 {
-    return atomic_load_explicit(&page->slots, memory_order_acquire) * cal__sealed.decode;
+    return atomic_load_explicit(&page->slots, memory_order_acquire) *
+           CAL_PLAIN_LOAD(cal__sealed.decode);
 }
 #define CAL_SLOTS_LAST (cal__sealed.last)
 
