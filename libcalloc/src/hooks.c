@@ -318,6 +318,8 @@ void cal__hooks_allocated(void *block, size_t requested, size_t usable)
 
 void cal__hooks_freeing(void *block, size_t usable)
 {
+    /* Observers need not preserve it. */
+    int saved = errno;
     FOR_EACH_HOOKS(table)
     {
         const struct cal_observer *observer = ROLE(table, observer);
@@ -325,10 +327,13 @@ void cal__hooks_freeing(void *block, size_t usable)
         if (function != NULL)
             function(block, usable);
     }
+    errno = saved;
 }
 
 void cal__hooks_resized(void *block, size_t old_usable, size_t requested, size_t usable)
 {
+    /* As above. */
+    int saved = errno;
     FOR_EACH_HOOKS(table)
     {
         const struct cal_observer *observer = ROLE(table, observer);
@@ -336,6 +341,7 @@ void cal__hooks_resized(void *block, size_t old_usable, size_t requested, size_t
         if (function != NULL)
             function(block, old_usable, requested, usable);
     }
+    errno = saved;
 }
 
 #define TELL(event, declaration)                                            \
