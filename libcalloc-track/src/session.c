@@ -26,6 +26,7 @@
 #include "record.h"
 #include "rows.h"
 #include "settings.h"
+#include "stop.h"
 #include "suppress.h"
 #include "thread.h"
 #include "timeline.h"
@@ -318,14 +319,16 @@ static void say_written(const char *path, const struct cal__leaks *leaks, int re
     cal__note_write(&note, STDERR_FILENO);
 }
 
+/* One profile at a time. Taken before all other locks, as a fork does. */
+static struct cal__mutex dump_lock;
+
 static int dump(enum cal__dump_reason reason, const char *path, const struct cal__leaks *leaks,
                 bool in_signal)
 {
     static char expanded[CAL_PATH_MAX];
-    static struct cal__mutex lock;
     if (!in_signal)
-        cal__mutex_acquire(&lock);
-    else if (!cal__mutex_try(&lock))
+        cal__mutex_acquire(&dump_lock);
+    else if (!cal__mutex_try(&dump_lock))
         return -EBUSY;
     int result = 0;
     if (path == NULL) {
@@ -344,7 +347,7 @@ static int dump(enum cal__dump_reason reason, const char *path, const struct cal
         result = cal__profile_write(&request);
     if (reason != CAL_DUMP_CALL)
         say_written(path, leaks, result);
-    cal__mutex_release(&lock);
+    cal__mutex_release(&dump_lock);
     return result;
 }
 
@@ -565,6 +568,8 @@ static void thread_end(void)
 /* In the order of the locks: what is taken while another is held comes after it. */
 static void fork_prepare(void)
 {
+    cal__mutex_acquire(&dump_lock);
+    cal__stop_fork_prepare();
     cal__profile_fork_prepare();
     cal__events_fork_prepare();
     cal__timeline_fork_prepare();
@@ -587,6 +592,8 @@ static void fork_done(bool in_child)
     bool named = in_child && trace_path(path);
     cal__events_fork_done(in_child, named ? path : NULL);
     cal__profile_fork_done(in_child);
+    cal__stop_fork_done(in_child);
+    cal__mutex_release_after_fork(&dump_lock, in_child);
 }
 
 static void fork_parent(void)

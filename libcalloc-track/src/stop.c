@@ -273,3 +273,13 @@ void cal__stop_resume(struct cal__stop *stop)
     cal__mutex_release(&lock);
     cal__memory_unmap(stop->threads, stop->mapped);
 }
+
+void cal__stop_fork_prepare(void)
+{
+    cal__mutex_acquire(&lock);
+}
+
+void cal__stop_fork_done(bool in_child)
+{
+    cal__mutex_release_after_fork(&lock, in_child);
+}

@@ -28,4 +28,8 @@ void cal__stop_resume(struct cal__stop *stop);
 /* The calling thread's thread pointer. */
 uintptr_t cal__stop_thread_pointer(void);
 
+/* Around a fork. */
+void cal__stop_fork_prepare(void);
+void cal__stop_fork_done(bool in_child);
+
 #endif

@@ -230,16 +230,17 @@ static void unlock_all(bool in_child)
     heaps_unlock(in_child);
     cal__lock_release_after_fork(&late_lock, in_child);
     cal__lock_release_after_fork(&registry_lock, in_child);
-    cal__hooks_unlock(in_child);
 }
 
 static void before_fork(void)
 {
-    cal__hooks_fork_prepare();
     forks_alone = __libc_single_threaded;
+    /* First and last, so that who is told that a fork ends is who was told that it begins. */
+    if (!forks_alone)
+        cal__hooks_lock();
+    cal__hooks_fork_prepare();
     if (forks_alone)
         return;
-    cal__hooks_lock();
     cal__lock_acquire(&registry_lock);
     cal__lock_acquire(&late_lock);
     heaps_lock();
@@ -255,6 +256,8 @@ static void after_fork_in_parent(void)
 {
     unlock_all(false);
     cal__hooks_fork_parent();
+    if (!forks_alone)
+        cal__hooks_unlock(false);
 }
 
 /* A page whose owner did not come along. Its thread may have been anywhere outside a lock, so no
@@ -300,4 +303,6 @@ static void after_fork_in_child(void)
         cal__span_walk(orphan, own);
     cal__annotate_end();
     cal__hooks_fork_child();
+    if (!forks_alone)
+        cal__hooks_unlock(true);
 }
