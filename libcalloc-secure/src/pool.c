@@ -125,8 +125,9 @@ static bool new_chunk(size_t bytes)
 {
     size_t chunk = growth.chunk != 0 ? growth.chunk : CHUNK;
     size_t length = round_up(bytes > chunk ? bytes : chunk, cal__pool_page);
-    char *memory = mmap(NULL, length + 2 * cal__pool_page, PROT_NONE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    /* With no flag that the rules of libcalloc-sandbox do not have. */
+    char *memory =
+        mmap(NULL, length + 2 * cal__pool_page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         return false;
     growth.metadata = memory + cal__pool_page;
