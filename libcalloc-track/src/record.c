@@ -143,7 +143,7 @@ CAL_INLINE bool count_lifetime(struct cal__cell *cell, uint64_t units, uint64_t 
 {
     size_t bucket = 0;
     if (units >= lifetime_ends[0]) {
-        bucket = lifetime_first[64 - __builtin_clzll(units)];
+        bucket = lifetime_first[64 - __builtin_clzll(units | 1)];
         while (units >= lifetime_ends[bucket])
             bucket++;
     }
