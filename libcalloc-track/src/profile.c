@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -416,12 +417,21 @@ static void write_sections(struct dump *dump)
     write_leaks(dump);
 }
 
+/* A profile takes the place of a file, but not of a device or a pipe. */
+static bool may_be_replaced(const char *path)
+{
+    struct stat facts;
+    return stat(path, &facts) != 0 || S_ISREG(facts.st_mode);
+}
+
 static int write_file(struct dump *dump)
 {
     char part[CAL_PATH_MAX + 8];
     size_t length = strlen(dump->request->path);
     if (length >= CAL_PATH_MAX)
         return -ENAMETOOLONG;
+    if (!may_be_replaced(dump->request->path))
+        return -EEXIST;
     memcpy(part, dump->request->path, length);
     memcpy(part + length, ".part", sizeof ".part");
     int result = cal__writer_open(&dump->writer, part, CAL_FILE_PROFILE);

@@ -301,6 +301,11 @@ static bool take_suppressions(struct request *request)
 /* That there will be no profile is to be known before the program runs. */
 static bool can_be_made(const char *path)
 {
+    struct stat facts;
+    if (stat(path, &facts) == 0 && !S_ISREG(facts.st_mode) && !S_ISDIR(facts.st_mode)) {
+        say("%s is no regular file: a profile would take its place", path);
+        return false;
+    }
     int error = file_can_be_made(path);
     if (error != 0)
         say("%s cannot be written: %s", path, strerror(-error));

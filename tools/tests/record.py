@@ -109,6 +109,11 @@ def case_no_profile(folder):
     run = ["sh", "-c", f": >{marker}"]
     call("record", "-o", folder / "none" / "a", *run, status=125, says="a cannot be written: No such file or directory")
     call("record", "-o", folder, *run, status=125, says="cannot be written: Is a directory")
+    pipe = folder / "pipe"
+    os.mkfifo(pipe)
+    call("record", "-o", pipe, *run, status=125, says="is no regular file: a profile would take its place")
+    call("run", "--with", "track", "--option", f"track.path={pipe}", "true", status=0, says="cannot be written: EEXIST")
+    assert pipe.is_fifo()
     call("record", "--suppressions", folder / "none", *run, status=125,
          says="none cannot be read: No such file or directory")
     call("record", "--suppressions", folder, *run, status=125, says="cannot be read: Is a directory")
