@@ -69,7 +69,8 @@ static bool find_malloc(Dl_info *whose)
  * that, and is told, too: it asked to be watched. */
 static void look_for_other_malloc(void)
 {
-    Dl_info ours, other;
+    /* Zeros, as MemorySanitizer does not know dladdr1(). */
+    Dl_info ours = {0}, other = {0};
     if (!cal__session_begun() || cal__track_settings.quiet != 0 || !find_malloc(&other) ||
         dladdr((void *)&cal_hooks_register, &ours) == 0 || ours.dli_fbase == other.dli_fbase)
         return;
