@@ -162,6 +162,9 @@ static void the_delay_ends_the_rest(void **state)
     /* The longest delay of what may rest, and more. */
     usleep(600000);
     free(malloc(2 * LARGE));
+    /* Where the kernel has no clock that can be read without a call, as valgrind, calls are counted. */
+    for (int i = 0; i < 20000 && open_now() != open + 1; i++)
+        free(malloc(2 * LARGE));
     assert_int_equal(open_now(), open + 1);
     malloc_trim(0);
 }
