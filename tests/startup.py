@@ -13,7 +13,7 @@ import sys
 
 RUNS = 300
 MEMORY_RUNS = 15
-ALLOWED_KIB = 150
+ALLOWED_KIB = 176
 FIELDS = 'Rss', 'Pss', 'Private_Dirty'
 
 
