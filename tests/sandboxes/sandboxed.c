@@ -218,6 +218,13 @@ static const char *grow_and_shrink(void)
 
 static const char *huge(void)
 {
+    /* Of no size: hardened, these are the first with pages of their own. */
+    for (int i = 0; i < 100; i++) {
+        void *volatile nothing = malloc(0);
+        if (nothing == NULL)
+            return "malloc: no block of no size";
+        free(nothing);
+    }
     char *block = malloc(HUGE);
     if (block == NULL)
         return "malloc: no memory for a huge block";
