@@ -420,7 +420,7 @@ static void write_sections(struct dump *dump)
 /* A profile takes the place of a file, but not of a device or a pipe. */
 static bool may_be_replaced(const char *path)
 {
-    struct stat facts;
+    struct stat facts = {.st_mode = 0};
     return stat(path, &facts) != 0 || S_ISREG(facts.st_mode);
 }
 

@@ -301,7 +301,7 @@ static bool take_suppressions(struct request *request)
 /* That there will be no profile is to be known before the program runs. */
 static bool can_be_made(const char *path)
 {
-    struct stat facts;
+    struct stat facts = {.st_mode = 0};
     if (stat(path, &facts) == 0 && !S_ISREG(facts.st_mode) && !S_ISDIR(facts.st_mode)) {
         say("%s is no regular file: a profile would take its place", path);
         return false;
