@@ -461,15 +461,20 @@ static void *hold_pieces(void *argument)
     return NULL;
 }
 
-/* Who needs memory gets what other threads hold, though they do nothing. */
-__attribute__((unused)) static void held_memory_is_had_again(void)
+__attribute__((unused)) static void start_holders(pthread_t threads[HOLDERS])
 {
-    pthread_t threads[HOLDERS];
     require(pthread_barrier_init(&barrier, NULL, HOLDERS + 1) == 0);
     allocate_pieces(PIECES);
     for (size_t i = 0; i < HOLDERS; i++)
         require(pthread_create(&threads[i], NULL, hold_pieces, (void *)(uintptr_t)i) == 0);
     pthread_barrier_wait(&barrier);
+}
+
+/* Who needs memory gets what other threads hold, though they do nothing. */
+__attribute__((unused)) static void held_memory_is_had_again(void)
+{
+    pthread_t threads[HOLDERS];
+    start_holders(threads);
     leave_address_space(4 << 20);
     /* 4352 blocks at most are held by each. */
     allocate_pieces(PIECES - PIECES / 50);
@@ -483,11 +488,7 @@ __attribute__((unused)) static void held_memory_is_had_again(void)
 __attribute__((unused)) static void children_drain_what_threads_held(void)
 {
     pthread_t threads[HOLDERS];
-    require(pthread_barrier_init(&barrier, NULL, HOLDERS + 1) == 0);
-    allocate_pieces(PIECES);
-    for (size_t i = 0; i < HOLDERS; i++)
-        require(pthread_create(&threads[i], NULL, hold_pieces, (void *)(uintptr_t)i) == 0);
-    pthread_barrier_wait(&barrier);
+    start_holders(threads);
     pid_t child = fork();
     require(child >= 0);
     if (child == 0) {
