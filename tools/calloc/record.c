@@ -331,12 +331,27 @@ static void as_pattern(const char *path, const char *end, struct text *pattern)
     text_string(pattern, end);
 }
 
-static volatile sig_atomic_t child;
+static volatile sig_atomic_t child, interrupted;
 
 static void pass_on(int number)
 {
     if (child > 0)
         kill((pid_t)child, number);
+}
+
+static void interrupt(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+/* When the program has ended: what was recorded is settled and told of, unless one insists. */
+static void take_interrupts(void)
+{
+    static const int numbers[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP};
+    struct sigaction stop = {.sa_handler = interrupt, .sa_flags = SA_RESTART | SA_RESETHAND};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        sigaction(numbers[i], &stop, NULL);
 }
 
 /* What the terminal sends goes to the program, too, which may go on; what is sent to us alone is passed on. */
@@ -403,6 +418,7 @@ static int run_child(struct words *words, struct life *life)
             return FAILED;
         }
     child = 0;
+    take_interrupts();
     life->end = status;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
@@ -543,7 +559,7 @@ static void compress_trace(const char *path, bool quiet)
 {
     uint64_t before, after;
     struct cal__number was, is;
-    char *why = cal__compress(path, &before, &after);
+    char *why = cal__compress(path, &interrupted, &before, &after);
     if (why != NULL)
         say("%s %s", path, why);
     else if (!quiet)

@@ -22,6 +22,7 @@ enum { LEAST = 256, LEVEL = 3 };
 
 struct job {
     FILE *from, *to;
+    const volatile sig_atomic_t *stop;
     ZSTD_CCtx *context;
     unsigned char *payload, *frame;
     size_t payload_capacity, frame_capacity;
@@ -45,7 +46,7 @@ static void copy_rest(struct job *job)
 {
     char bytes[16384];
     size_t got;
-    while ((got = fread(bytes, 1, sizeof bytes, job->from)) != 0)
+    while (*job->stop == 0 && (got = fread(bytes, 1, sizeof bytes, job->from)) != 0)
         put(job, bytes, got);
 }
 
@@ -83,7 +84,7 @@ static void put_section(struct job *job, struct cal__file_section section)
 static void put_sections(struct job *job)
 {
     struct cal__file_section section;
-    for (;;) {
+    while (*job->stop == 0) {
         size_t got = fread(&section, 1, sizeof section, job->from);
         if (got < sizeof section || !is_section(&section)) {
             put(job, &section, got);
@@ -134,9 +135,9 @@ static int close_file(FILE *file, bool written)
 }
 
 static char *compress_to(const char *path, const char *copy, int descriptor,
-                         const struct stat *facts)
+                         const struct stat *facts, const volatile sig_atomic_t *stop)
 {
-    struct job job = {.from = fopen(path, "rbe"), .to = fdopen(descriptor, "wb")};
+    struct job job = {.from = fopen(path, "rbe"), .to = fdopen(descriptor, "wb"), .stop = stop};
     if (job.from == NULL || job.to == NULL || fchmod(descriptor, facts->st_mode & 07777) != 0) {
         char *why = cal__allocate_format("cannot be compressed: %s", strerror(errno));
         if (job.from != NULL)
@@ -157,12 +158,15 @@ static char *compress_to(const char *path, const char *copy, int descriptor,
     free(job.frame);
     int error = close_file(job.from, false), to_error = close_file(job.to, true);
     error = error != 0 ? error : to_error;
+    if (why == NULL && *stop != 0)
+        why = cal__allocate_format("stays as it is: compressing it was interrupted");
     if (why == NULL && (error != 0 || (rename(copy, path) != 0 && (error = errno) != 0)))
         why = cal__allocate_format("cannot be compressed: %s", strerror(error));
     return why;
 }
 
-char *cal__compress(const char *path, uint64_t *before, uint64_t *after)
+char *cal__compress(const char *path, const volatile sig_atomic_t *stop, uint64_t *before,
+                    uint64_t *after)
 {
     struct stat facts, copied;
     if (stat(path, &facts) != 0)
@@ -172,7 +176,7 @@ char *cal__compress(const char *path, uint64_t *before, uint64_t *after)
     char *copy = cal__allocate_format("%s.XXXXXX", path);
     int descriptor = mkostemp(copy, O_CLOEXEC);
     char *why = descriptor < 0 ? cal__allocate_format("cannot be compressed: %s", strerror(errno))
-                               : compress_to(path, copy, descriptor, &facts);
+                               : compress_to(path, copy, descriptor, &facts, stop);
     if (why != NULL && descriptor >= 0)
         unlink(copy);
     free(copy);

@@ -1,6 +1,7 @@
 /* What a file holds does not change when it is compressed, whole, cut short anywhere, or with a byte that is wrong:
  * compress_check STEP FILE. Every STEPth byte is one to be cut at and one to be wrong. */
 #include <compress.h>
+#include <glob.h>
 #include <inttypes.h>
 #include <sections.h>
 #include <stdio.h>
@@ -64,13 +65,35 @@ static uint32_t digest(void)
     return sum;
 }
 
+static const volatile sig_atomic_t going_on = 0, stopped = 1;
+
+/* One that is interrupted leaves the file, and nothing beside it. */
+static void check_interrupted(const unsigned char *bytes, size_t length)
+{
+    uint64_t before, after;
+    size_t now;
+    write_all(bytes, length);
+    char *why = cal__compress(path, &stopped, &before, &after);
+    unsigned char *kept = read_all(path, &now);
+    glob_t beside;
+    if (why == NULL || strstr(why, "interrupted") == NULL || after != length || now != length ||
+        memcmp(kept, bytes, length) != 0)
+        fail("was to be interrupted", 0);
+    char pattern[sizeof path + 2];
+    snprintf(pattern, sizeof pattern, "%s.*", path);
+    if (glob(pattern, 0, NULL, &beside) != GLOB_NOMATCH)
+        fail("left something behind", 0);
+    free(kept);
+    free(why);
+}
+
 /* Bytes that the compressed file has. */
 static uint64_t check(const unsigned char *bytes, size_t length, size_t at)
 {
     uint64_t before, after;
     write_all(bytes, length);
     uint32_t expected = digest();
-    char *why = cal__compress(path, &before, &after);
+    char *why = cal__compress(path, &going_on, &before, &after);
     if (before != length || (why != NULL) != (expected == 0))
         fail(why != NULL ? why : "compressed what is no such file", at);
     if (digest() != expected)
