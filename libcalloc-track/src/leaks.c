@@ -136,12 +136,12 @@ __attribute__((no_sanitize("address", "thread", "undefined"))) static void look_
     end &= ~(uintptr_t)7;
     while (start < end) {
         const struct cal__map *map = cal__maps_find(&scan->maps, start);
-        if (map == NULL) {
+        uintptr_t stop = map == NULL ? start : cal__maps_readable(&scan->maps, map, start, end);
+        if (stop == start) {
             /* The next page that may be there. */
             start = (start + 4096) & ~(uintptr_t)4095;
             continue;
         }
-        uintptr_t stop = map->end < end ? map->end : end;
         scan->scanned += stop - start;
         for (; start < stop; start += 8) {
             size_t found = find(scan, *(const volatile uintptr_t *)start);
@@ -302,13 +302,11 @@ static void mark(struct scan *scan)
 }
 
 /* Registers that the caller's callers have values in are on the stack below this frame. */
-static CAL_NOINLINE int find_unreached(struct scan *scan, struct cal__leaks *leaks)
+static CAL_NOINLINE int look_for_unreached(struct scan *scan, struct cal__leaks *leaks)
 {
     __builtin_unwind_init();
     uintptr_t low = (uintptr_t)__builtin_frame_address(0);
     struct cal__stop stop;
-    /* Takes the loader's lock, so before others may be stopped with it. */
-    dl_iterate_phdr(add_module, scan);
     if (!cal__stop_threads(&stop))
         return -ENOMEM;
     leaks->facts.threads = stop.count + stop.waiting_count;
@@ -333,6 +331,16 @@ static CAL_NOINLINE int find_unreached(struct scan *scan, struct cal__leaks *lea
         leaks->facts.flags |= CAL_LEAKS_INCOMPLETE;
     cal__stop_resume(&stop);
     cal__memory_unmap(scan->stack, stack_bytes + 1);
+    return result;
+}
+
+static int find_unreached(struct scan *scan, struct cal__leaks *leaks)
+{
+    cal__stop_begin();
+    /* Takes the loader's lock, so before others may be stopped with it. */
+    dl_iterate_phdr(add_module, scan);
+    int result = look_for_unreached(scan, leaks);
+    cal__stop_end();
     return result;
 }
 

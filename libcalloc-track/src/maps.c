@@ -1,8 +1,10 @@
 #include "maps.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "memory.h"
@@ -109,4 +111,50 @@ const struct cal__map *cal__maps_find(struct cal__maps *maps, uintptr_t address)
         return NULL;
     maps->last = low;
     return &maps->maps[low];
+}
+
+enum { PAGE = 4096, PIECE = 64 * PAGE };
+
+/* A byte of each page from START to END is read by the kernel, which says where it cannot. How many can be read before
+ * one that cannot. */
+static size_t probe(struct cal__maps *maps, uintptr_t start, uintptr_t end)
+{
+    struct iovec pages[PIECE / PAGE];
+    char bytes[PIECE / PAGE];
+    size_t count = 0;
+    for (uintptr_t page = start; page < end; page += PAGE)
+        pages[count++] = (struct iovec){.iov_base = (void *)page, .iov_len = 1};
+    struct iovec local = {.iov_base = bytes, .iov_len = count};
+    int saved = errno;
+    long got = syscall(SYS_process_vm_readv, (int)syscall(SYS_getpid), &local, 1, pages, count, 0);
+    maps->blind = got < 0 && errno != EFAULT;
+    errno = saved;
+    return maps->blind ? count : got < 0 ? 0 : (size_t)got;
+}
+
+static void look_at_piece(struct cal__maps *maps, struct cal__piece *piece, uintptr_t start,
+                          uintptr_t end)
+{
+    *piece = (struct cal__piece){.start = start};
+    for (uintptr_t page = start; page < end; page += PAGE) {
+        size_t count = probe(maps, page, end);
+        for (; count > 0; count--, page += PAGE)
+            piece->pages |= UINT64_C(1) << (page - start) / PAGE;
+    }
+}
+
+uintptr_t cal__maps_readable(struct cal__maps *maps, const struct cal__map *map, uintptr_t start,
+                             uintptr_t end)
+{
+    uintptr_t from = start & ~(uintptr_t)(PIECE - 1), to = from + PIECE;
+    from = from > map->start ? from : map->start;
+    to = to < map->end ? to : map->end;
+    struct cal__piece *piece = &maps->pieces[start / PIECE % CAL_MAPS_PIECES];
+    if (piece->start != from && !maps->blind)
+        look_at_piece(maps, piece, from, to);
+    uint64_t pages = maps->blind ? UINT64_MAX : piece->pages >> (start - from) / PAGE;
+    unsigned readable = ~pages == 0 ? PIECE / PAGE : (unsigned)__builtin_ctzll(~pages);
+    uintptr_t stop = (start & ~(uintptr_t)(PAGE - 1)) + readable * PAGE;
+    to = to < end ? to : end;
+    return readable == 0 ? start : stop < to ? stop : to;
 }

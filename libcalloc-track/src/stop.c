@@ -202,6 +202,16 @@ static int unused_signal(void)
     return 0;
 }
 
+void cal__stop_begin(void)
+{
+    cal__mutex_acquire(&lock);
+}
+
+void cal__stop_end(void)
+{
+    cal__mutex_release(&lock);
+}
+
 static struct sigaction before;
 static int used_signal;
 
@@ -218,7 +228,6 @@ bool cal__stop_threads(struct cal__stop *stop)
         return false;
     }
     stop->waiting = (uintptr_t *)(stop->threads + THREADS_MAX);
-    cal__mutex_acquire(&lock);
     atomic_store_explicit(&places, stop->threads, memory_order_release);
     places_count = THREADS_MAX;
     atomic_store_explicit(&arrived, 0, memory_order_relaxed);
@@ -270,7 +279,6 @@ void cal__stop_resume(struct cal__stop *stop)
     /* Where one has not answered, the signal may still come: the handler stays then, and does nothing. */
     if (used_signal != 0 && stop->missed == 0)
         sigaction(used_signal, &before, NULL);
-    cal__mutex_release(&lock);
     cal__memory_unmap(stop->threads, stop->mapped);
 }
 

@@ -20,8 +20,13 @@ struct cal__stop {
     size_t mapped;
 };
 
-/* One at a time. Between the two the caller must take no lock that another thread may hold: the heap's, libc's,
- * the loader's. False: no memory; nobody stands still then. */
+/* From the first to the last no process forks, and one thread at a time comes so far: what takes locks for which a fork does
+ * not wait, the loader's for example, is done between those two. */
+void cal__stop_begin(void);
+void cal__stop_end(void);
+
+/* Between these, which are to be called between those, the caller must take no lock that another thread may hold: the
+ * heap's, libc's, the loader's. False: no memory; nobody stands still then. */
 bool cal__stop_threads(struct cal__stop *stop);
 void cal__stop_resume(struct cal__stop *stop);
 
