@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 #include "memory.h"
+#include "mutex.h"
 
 enum {
     GRANULE_SHIFT = 16,
@@ -49,6 +50,10 @@ struct folder {
 
 static struct folder *_Atomic folders[FOLDERS];
 
+/* A block whose end was overlooked is there until its address is recorded again, or until who looks for such takes it
+ * away: one of the two. */
+static struct cal__mutex overlooked;
+
 CAL_INLINE uint64_t identity_of(uintptr_t address)
 {
     return LIVE | (uint64_t)(address & (GRANULE - 1)) >> PLACE_GRAIN << PLACE_SHIFT;
@@ -77,12 +82,17 @@ CAL_INLINE struct table *tables_of(uintptr_t address)
                : atomic_load_explicit(&folder->tables[number % FOLDER], memory_order_acquire);
 }
 
+CAL_INLINE bool is_of(const struct entry *entry, uintptr_t address)
+{
+    uint64_t second = atomic_load_explicit(&entry->second, memory_order_relaxed);
+    return (second & IDENTITY) == identity_of(address);
+}
+
 CAL_INLINE struct entry *find(uintptr_t address)
 {
     for (struct table *table = tables_of(address); table != NULL; table = table->older) {
         struct entry *entry = entry_in(table, address);
-        uint64_t second = atomic_load_explicit(&entry->second, memory_order_relaxed);
-        if (CAL_LIKELY((second & IDENTITY) == identity_of(address)))
+        if (CAL_LIKELY(is_of(entry, address)))
             return entry;
     }
     return NULL;
@@ -176,9 +186,15 @@ enum cal__put cal__blocks_put(const void *address, size_t usable, const struct c
     uintptr_t at = (uintptr_t)address;
     struct entry *entry = find(at);
     if (CAL_UNLIKELY(entry != NULL)) {
-        *old = read_entry(entry);
-        write_entry(entry, at, block);
-        return CAL_PUT_OVER;
+        cal__mutex_acquire(&overlooked);
+        bool there = is_of(entry, at);
+        if (there) {
+            *old = read_entry(entry);
+            write_entry(entry, at, block);
+        }
+        cal__mutex_release(&overlooked);
+        if (there)
+            return CAL_PUT_OVER;
     }
     entry = free_entry(at, usable);
     if (entry == NULL)
@@ -210,6 +226,19 @@ struct cal__entry cal__blocks_take(const void *address)
         return (struct cal__entry){.facts = 0};
     struct cal__entry taken = copy_entry(entry);
     atomic_store_explicit(&entry->second, 0, memory_order_relaxed);
+    return taken;
+}
+
+struct cal__entry cal__blocks_take_older(const void *address, uint64_t time)
+{
+    struct cal__entry taken = {.facts = 0};
+    cal__mutex_acquire(&overlooked);
+    struct entry *entry = find((uintptr_t)address);
+    if (entry != NULL && cal__time_is_before(read_entry(entry).time, time)) {
+        taken = copy_entry(entry);
+        atomic_store_explicit(&entry->second, 0, memory_order_release);
+    }
+    cal__mutex_release(&overlooked);
     return taken;
 }
 
@@ -279,4 +308,14 @@ void cal__blocks_each(bool (*visit)(void *address, const struct cal__block *bloc
                     return;
         }
     }
+}
+
+void cal__blocks_fork_prepare(void)
+{
+    cal__mutex_acquire(&overlooked);
+}
+
+void cal__blocks_fork_done(bool in_child)
+{
+    cal__mutex_release_after_fork(&overlooked, in_child);
 }

@@ -44,8 +44,15 @@ CAL_INLINE struct cal__block cal__entry_block(struct cal__entry entry)
 
 enum cal__put { CAL_PUT_NEW, CAL_PUT_OVER, CAL_PUT_FAILED };
 
+/* Whether TIME comes before ANOTHER, as far as numbers that begin anew after days can tell: what is ahead by more than some
+ * minutes is behind. */
+CAL_INLINE bool cal__time_is_before(uint64_t time, uint64_t another)
+{
+    return ((time - another) & CAL_BLOCK_TIME_MASK) > CAL_BLOCK_TIME_MASK >> 10;
+}
+
 /* From the allocation of a block until it is freed no two threads call these for it at the same time. All are
- * lock-free. USABLE is of the block. CAL_PUT_OVER: it was there, and what it was is in OLD. */
+ * lock-free, but where a block is put in the place of one whose end was overlooked. USABLE is of the block. CAL_PUT_OVER: it was there, and what it was is in OLD. */
 enum cal__put cal__blocks_put(const void *address, size_t usable, const struct cal__block *block,
                               struct cal__block *old);
 
@@ -54,6 +61,10 @@ enum cal__put cal__blocks_put(const void *address, size_t usable, const struct c
 bool cal__blocks_add(const void *address, size_t usable, uint64_t origin, uint64_t size);
 
 struct cal__entry cal__blocks_take(const void *address);
+
+/* The same for a block that has been freed without being told of, and only if it was recorded before TIME: its address may
+ * be given out, and recorded, at this moment. */
+struct cal__entry cal__blocks_take_older(const void *address, uint64_t time);
 
 /* False: it is not there. */
 bool cal__blocks_get(const void *address, struct cal__block *block);
@@ -65,5 +76,9 @@ void cal__blocks_watch(const void *address);
 /* Visits those that are there, by address; others may come and go meanwhile. Until VISIT says false. */
 void cal__blocks_each(bool (*visit)(void *address, const struct cal__block *block, void *argument),
                       void *argument);
+
+/* Around a fork. */
+void cal__blocks_fork_prepare(void);
+void cal__blocks_fork_done(bool in_child);
 
 #endif

@@ -207,6 +207,9 @@ int cal__events_start(const char *path)
     int result = begin_file();
     atomic_store_explicit(&on, result == 0, memory_order_release);
     cal__mutex_release(&lock);
+    /* Where a trace begins later, who begins it has been known for a while. */
+    if (cal__thread_self() != NULL)
+        cal__events_thread_began(cal__thread_self());
     return result;
 }
 
@@ -377,19 +380,30 @@ void cal__events_fork_prepare(void)
     cal__mutex_acquire(&lock);
 }
 
-void cal__events_fork_done(bool in_child, const char *path)
+void cal__events_fork_done(bool in_child)
 {
-    if (in_child && cal__events_on()) {
-        bool again = path != NULL && strlen(path) < sizeof file_path;
-        for (struct cal__thread *thread = cal__thread_first(); thread != NULL;
-             thread = thread->next)
-            if (thread->buffer != NULL)
-                empty(thread->buffer);
-        if (again)
-            memmove(file_path, path, strlen(path) + 1);
-        int result = again ? begin_file() : -ENAMETOOLONG;
-        if (result != 0)
-            give_up(result);
-    }
     cal__mutex_release_after_fork(&lock, in_child);
+}
+
+void cal__events_forked(const char *path)
+{
+    /* Where a signal handler forks while its thread writes, the file is not the child's to begin. */
+    bool held = !cal__mutex_try(&lock);
+    if (held || !cal__events_on()) {
+        if (held)
+            atomic_store_explicit(&on, false, memory_order_release);
+        else
+            cal__mutex_release(&lock);
+        return;
+    }
+    bool again = path != NULL && strlen(path) < sizeof file_path;
+    for (struct cal__thread *thread = cal__thread_first(); thread != NULL; thread = thread->next)
+        if (thread->buffer != NULL)
+            empty(thread->buffer);
+    if (again)
+        memmove(file_path, path, strlen(path) + 1);
+    int result = again ? begin_file() : -ENAMETOOLONG;
+    if (result != 0)
+        give_up(result);
+    cal__mutex_release(&lock);
 }

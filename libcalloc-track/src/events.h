@@ -25,7 +25,8 @@ void cal__events_resized(struct cal__thread *thread, const void *block, size_t b
 void cal__events_finish(bool in_signal);
 
 void cal__events_fork_prepare(void);
+void cal__events_fork_done(bool in_child);
 /* The child has a trace of its own, at PATH; NULL: none. */
-void cal__events_fork_done(bool in_child, const char *path);
+void cal__events_forked(const char *path);
 
 #endif

@@ -291,7 +291,6 @@ static CAL_NOINLINE void maybe_sample(struct cal__thread *thread, void *block, s
         record(thread, block, requested, usable, true);
 }
 
-/* NULL: no memory. */
 static CAL_COLD struct cal__thread *begin_thread(void)
 {
     struct cal__thread *thread = cal__thread_begin();
@@ -301,6 +300,12 @@ static CAL_COLD struct cal__thread *begin_thread(void)
         cal__events_thread_began(thread);
     }
     return thread;
+}
+
+struct cal__thread *cal__record_thread(void)
+{
+    struct cal__thread *thread = cal__thread_self();
+    return thread != NULL ? thread : begin_thread();
 }
 
 static void end_thread(struct cal__thread *thread)
@@ -449,13 +454,21 @@ void cal__record_resized(void *block, size_t old_usable, size_t requested, size_
     thread->busy = false;
 }
 
-void cal__record_overlooked(void *block)
+enum { TIME_MARGIN = 64 };
+
+uint64_t cal__record_time(void)
+{
+    return (((cal__clock_ticks() - cal__clock_first) >> CAL_TIME_SHIFT) - TIME_MARGIN) &
+           CAL_BLOCK_TIME_MASK;
+}
+
+void cal__record_overlooked(void *block, uint64_t time)
 {
     struct cal__thread *thread = cal__thread_self();
     uint64_t now = (cal__clock_ticks() - cal__clock_first) >> CAL_TIME_SHIFT & CAL_BLOCK_TIME_MASK;
     if (thread == NULL)
         return;
-    struct cal__entry entry = cal__blocks_take(block);
+    struct cal__entry entry = cal__blocks_take_older(block, time);
     struct cal__block old = cal__entry_block(entry);
     if (entry.facts != 0)
         count_overlooked(thread, block, &old, now);

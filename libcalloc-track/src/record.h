@@ -24,8 +24,15 @@ void cal__record_resized(void *block, size_t old_usable, size_t requested, size_
 /* The calling thread ends. */
 void cal__record_thread_ends(void);
 
-/* A block that was freed without being told of. */
-void cal__record_overlooked(void *block);
+/* Now, as the time of a block has it; a little less, so that a block that another thread allocates at this moment comes
+ * after it. */
+uint64_t cal__record_time(void);
+
+/* A block that was freed without being told of, unless it was recorded since TIME, one of cal__record_time(). */
+void cal__record_overlooked(void *block, uint64_t time);
+
+/* What there is for the calling thread, made if it is not there; NULL: no memory. */
+struct cal__thread *cal__record_thread(void);
 
 /* Blocks that one record stands for. */
 uint64_t cal__record_weight(const void *address, uint64_t size, uint64_t time);

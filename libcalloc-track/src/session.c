@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/single_threaded.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -44,9 +45,7 @@ static struct cal__mutex switching;
 /* The calling thread does something of the library's own: what it allocates is not recorded. What it was before. */
 static bool enter(void)
 {
-    struct cal__thread *thread = cal__thread_self();
-    if (thread == NULL)
-        thread = cal__thread_begin();
+    struct cal__thread *thread = cal__record_thread();
     cal__memory_exceed();
     if (thread == NULL)
         return false;
@@ -100,11 +99,14 @@ static bool trace_path(char path[CAL_PATH_MAX])
     return cal__profile_path(cal__track_settings.trace, path, CAL_PATH_MAX);
 }
 
+/* When recording begins: what never records needs none. */
 static void start_trace(void)
 {
     static char path[CAL_PATH_MAX];
-    if (cal__track_settings.trace[0] == '\0')
+    static bool tried;
+    if (tried || cal__track_settings.trace[0] == '\0')
         return;
+    tried = true;
     int result = trace_path(path) ? cal__events_start(path) : -ENAMETOOLONG;
     if (result == 0)
         return;
@@ -131,7 +133,8 @@ int cal__session_begin(bool late)
         return -ENOMEM;
     make_absolute(cal__track_settings.path);
     make_absolute(cal__track_settings.trace);
-    start_trace();
+    if (settings->record != 0)
+        start_trace();
     atomic_store_explicit(&process, (int)syscall(SYS_getpid), memory_order_relaxed);
     atomic_store_explicit(&flags, late ? CAL_PROCESS_LATE : 0, memory_order_relaxed);
     atomic_store_explicit(&ever, settings->record != 0, memory_order_relaxed);
@@ -174,6 +177,7 @@ struct live {
     uintptr_t *addresses;
     size_t count;
     size_t capacity;
+    uint64_t time; /* before they were looked for */
     bool failed;
 };
 
@@ -213,9 +217,9 @@ static bool is_live(const struct live *live, uintptr_t address)
 
 static bool drop_if_gone(void *address, const struct cal__block *block, void *argument)
 {
-    (void)block;
-    if (!is_live(argument, (uintptr_t)address))
-        cal__record_overlooked(address);
+    const struct live *live = argument;
+    if (cal__time_is_before(block->time, live->time) && !is_live(live, (uintptr_t)address))
+        cal__record_overlooked(address, live->time);
     return true;
 }
 
@@ -245,16 +249,30 @@ static void sort(uintptr_t *values, size_t count)
     }
 }
 
-/* Counts as freed what was freed while nobody looked. */
+/* Counts as freed what was freed while nobody looked. Other threads may allocate, and be recorded, meanwhile. */
 static void catch_up(void)
 {
-    struct live live = {.count = 0};
+    struct live live = {.time = cal__record_time()};
+    if ((atomic_load_explicit(&flags, memory_order_relaxed) & CAL_PROCESS_PAUSED) == 0)
+        return;
     cal_walk_blocks(add_live, &live);
     if (!live.failed) {
         sort(live.addresses, live.count);
         cal__blocks_each(drop_if_gone, &live);
     }
     cal__memory_unmap(live.addresses, live.capacity * sizeof *live.addresses);
+}
+
+/* The new table is there before the old one goes, as the child of a fork in between needs one of them. It may have both,
+ * and then has the new one already. */
+static int exchange(const struct cal_hooks *table)
+{
+    int result = cal_hooks_register(table);
+    if (result != 0 && result != -EEXIST)
+        return result;
+    cal_hooks_unregister(registered);
+    registered = table;
+    return 0;
 }
 
 int cal__session_switch(bool on)
@@ -266,10 +284,8 @@ int cal__session_switch(bool on)
     cal__mutex_acquire(&switching);
     if (cal__session_active() != on) {
         if (on)
-            catch_up();
-        cal_hooks_unregister(registered);
-        registered = on ? &on_table : &off_table;
-        result = cal_hooks_register(registered);
+            start_trace();
+        result = exchange(on ? &on_table : &off_table);
         if (result == 0) {
             atomic_fetch_or_explicit(&flags, CAL_PROCESS_PAUSED, memory_order_relaxed);
             if (on)
@@ -278,6 +294,9 @@ int cal__session_switch(bool on)
         }
         if (on && cal__modules_check())
             cal__rows_forget();
+        /* Only now: what is freed from here on is told of. */
+        if (on)
+            catch_up();
     }
     cal__mutex_release(&switching);
     leave(before);
@@ -356,8 +375,7 @@ int cal__session_leaks(struct cal__leaks *leaks)
     if (!begun)
         return -ECANCELED;
     bool before = enter();
-    if (!cal__session_active())
-        catch_up();
+    catch_up();
     int result = cal__leaks_find(leaks, true);
     leave(before);
     return result;
@@ -369,8 +387,7 @@ int cal__session_dump(enum cal__dump_reason reason, const char *path, bool with_
         return -ECANCELED;
     bool before = enter();
     struct cal__leaks leaks = {.count = 0};
-    if (!cal__session_active())
-        catch_up();
+    catch_up();
     int result = with_leaks ? cal__leaks_find(&leaks, true) : 0;
     if (result == 0)
         result = dump(reason, path, with_leaks ? &leaks : NULL, false);
@@ -402,8 +419,7 @@ static void exiting(void)
         return;
     bool before = enter();
     struct cal__leaks leaks = {.count = 0};
-    if (!cal__session_active())
-        catch_up();
+    catch_up();
     bool looked = settings->leaks != 0 && cal__leaks_find(&leaks, true) == 0;
     if (looked && settings->leaks == 2) {
         leaks.leaked_blocks =
@@ -565,32 +581,42 @@ static void thread_end(void)
     cal__record_thread_ends();
 }
 
+/* Told twice of a fork while one table takes the other's place. Where the thread that forks is the only one, it may be in
+ * a signal handler and hold any of the locks itself: parent and child release them when they get back there. */
+static unsigned forks;
+static bool forks_alone;
+
 /* In the order of the locks: what is taken while another is held comes after it. */
 static void fork_prepare(void)
 {
+    if (forks++ != 0)
+        return;
+    forks_alone = __libc_single_threaded;
+    if (forks_alone)
+        return;
     cal__mutex_acquire(&dump_lock);
     cal__stop_fork_prepare();
     cal__profile_fork_prepare();
     cal__events_fork_prepare();
     cal__timeline_fork_prepare();
     cal__thread_fork_prepare();
+    cal__blocks_fork_prepare();
     cal__rows_fork_prepare();
     cal__modules_fork_prepare();
     cal__nodes_fork_prepare();
     cal__memory_fork_prepare();
 }
 
-static void fork_done(bool in_child)
+static void release_all(bool in_child)
 {
-    static char path[CAL_PATH_MAX];
     cal__memory_fork_done(in_child);
     cal__nodes_fork_done(in_child);
     cal__modules_fork_done(in_child);
     cal__rows_fork_done(in_child);
+    cal__blocks_fork_done(in_child);
     cal__thread_fork_done(in_child);
     cal__timeline_fork_done(in_child);
-    bool named = in_child && trace_path(path);
-    cal__events_fork_done(in_child, named ? path : NULL);
+    cal__events_fork_done(in_child);
     cal__profile_fork_done(in_child);
     cal__stop_fork_done(in_child);
     cal__mutex_release_after_fork(&dump_lock, in_child);
@@ -598,12 +624,23 @@ static void fork_done(bool in_child)
 
 static void fork_parent(void)
 {
-    fork_done(false);
+    if (--forks == 0 && !forks_alone)
+        release_all(false);
 }
 
 static void fork_child(void)
 {
-    fork_done(true);
+    static char path[CAL_PATH_MAX];
+    if (--forks != 0)
+        return;
+    if (!forks_alone) {
+        release_all(true);
+        /* Whoever held it is not there, and did nothing that the next one would not do. Those who fork cannot wait for it:
+         * under it the core's lock is taken, which a fork holds. */
+        atomic_store_explicit(&switching.state, 0, memory_order_relaxed);
+    }
+    cal__thread_forked();
+    cal__events_forked(trace_path(path) ? path : NULL);
     atomic_store_explicit(&process, (int)syscall(SYS_getpid), memory_order_relaxed);
     atomic_store_explicit(&finished, false, memory_order_relaxed);
     atomic_fetch_or_explicit(&flags, CAL_PROCESS_FORKED, memory_order_relaxed);

@@ -198,12 +198,16 @@ void cal__thread_fork_prepare(void)
 
 void cal__thread_fork_done(bool in_child)
 {
-    struct cal__thread *thread = in_child ? cal__thread_first() : NULL;
+    cal__mutex_release_after_fork(&lock, in_child);
+}
+
+void cal__thread_forked(void)
+{
+    struct cal__thread *thread = cal__thread_first();
     for (; thread != NULL; thread = thread->next)
         if (thread != cal__thread_self_ &&
             atomic_load_explicit(&thread->runs, memory_order_relaxed))
             retire(thread);
-    if (in_child && cal__thread_self_ != NULL)
+    if (cal__thread_self_ != NULL)
         cal__thread_self_->life->tid = (uint64_t)syscall(SYS_gettid);
-    cal__mutex_release_after_fork(&lock, in_child);
 }

@@ -176,7 +176,8 @@ uint32_t cal__lives_count(void);
 const struct cal__life *cal__life(uint32_t number);
 
 void cal__thread_fork_prepare(void);
-/* In the child all threads but the calling one have ended. */
 void cal__thread_fork_done(bool in_child);
+/* In the child: all threads but the calling one have ended. */
+void cal__thread_forked(void);
 
 #endif

@@ -535,6 +535,7 @@ APART static int switched(void)
     wrong |= cal_track_start() != 0 || !cal_track_active();
     free(kept[99]);
     free(kept[200]);
+    free(take(1720));
     return wrong;
 }
 

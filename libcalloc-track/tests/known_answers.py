@@ -481,6 +481,14 @@ def trace(folder):
         expect(f"{case}: live", (len(live), sum(live.values())),
                (process.allocations - process.frees, process.allocated_bytes - process.freed_bytes))
         expect(f"{case}: threads", len(traced.threads), len(profile.threads))
+    for case, sizes in (("leaks", None), ("switched", [1720])):
+        path = folder / "later"
+        path.unlink(missing_ok=True)
+        subprocess.run([CASES, case], check=True, env=dict(
+            os.environ, LD_PRELOAD=f"{CORE} {TRACK}",
+            CALLOC_OPTIONS=f"track.quiet=1,track.record=0,track.path={folder}/profile,track.trace={path}"))
+        found = [event[6] for event in Profile(path).trace() if event[4] == 0] if path.exists() else None
+        expect(f"{case}: traced since recording began", found, sizes)
 
 
 def main():
