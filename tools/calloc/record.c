@@ -333,6 +333,10 @@ static void as_pattern(const char *path, const char *end, struct text *pattern)
 
 static volatile sig_atomic_t child, interrupted;
 
+/* Of these those that whoever started us had ignored stay ignored: by nohup, or in a script's background. */
+static const int taken[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP};
+static bool ignored[sizeof taken / sizeof taken[0]];
+
 static void pass_on(int number)
 {
     if (child > 0)
@@ -348,21 +352,23 @@ static void interrupt(int number)
 /* When the program has ended: what was recorded is settled and told of, unless one insists. */
 static void take_interrupts(void)
 {
-    static const int numbers[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP};
     struct sigaction stop = {.sa_handler = interrupt, .sa_flags = SA_RESTART | SA_RESETHAND};
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
-        sigaction(numbers[i], &stop, NULL);
+    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++)
+        if (!ignored[i])
+            sigaction(taken[i], &stop, NULL);
 }
 
 /* What the terminal sends goes to the program, too, which may go on; what is sent to us alone is passed on. */
 static void take_signals(void)
 {
     struct sigaction ignore = {.sa_handler = SIG_IGN},
-                     pass = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
-    sigaction(SIGINT, &ignore, NULL);
-    sigaction(SIGQUIT, &ignore, NULL);
-    sigaction(SIGTERM, &pass, NULL);
-    sigaction(SIGHUP, &pass, NULL);
+                     pass = {.sa_handler = pass_on, .sa_flags = SA_RESTART}, before;
+    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
+        bool by_terminal = taken[i] == SIGINT || taken[i] == SIGQUIT;
+        ignored[i] = sigaction(taken[i], NULL, &before) == 0 && before.sa_handler == SIG_IGN;
+        if (!ignored[i])
+            sigaction(taken[i], by_terminal ? &ignore : &pass, NULL);
+    }
 }
 
 /* What became of the program. */
