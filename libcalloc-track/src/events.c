@@ -207,9 +207,9 @@ int cal__events_start(const char *path)
     int result = begin_file();
     atomic_store_explicit(&on, result == 0, memory_order_release);
     cal__mutex_release(&lock);
-    /* Where a trace begins later, who begins it has been known for a while. */
-    if (cal__thread_self() != NULL)
-        cal__events_thread_began(cal__thread_self());
+    /* Nothing is recorded yet, but threads may be known: they are to look around at once. */
+    for (struct cal__thread *thread = cal__thread_first(); thread != NULL; thread = thread->next)
+        thread->looked = 0;
     return result;
 }
 

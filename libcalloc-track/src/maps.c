@@ -3,11 +3,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "memory.h"
+
+/* Of Linux 6.13; the headers may be older. */
+#ifndef MADV_GUARD_INSTALL
+#    define MADV_GUARD_INSTALL 102
+#    define MADV_GUARD_REMOVE  103
+#endif
+
+enum { PAGE = 4096, PIECE = 64 * PAGE };
 
 static bool add(struct cal__maps *maps, uintptr_t start, uintptr_t end)
 {
@@ -27,7 +37,7 @@ static bool add(struct cal__maps *maps, uintptr_t start, uintptr_t end)
         maps->maps = larger;
         maps->mapped = wanted;
     }
-    maps->maps[maps->count++] = (struct cal__map){start, end};
+    maps->maps[maps->count++] = (struct cal__map){.start = start, .end = end};
     return true;
 }
 
@@ -57,6 +67,81 @@ static bool add_line(struct cal__maps *maps, const char *line)
     return add(maps, start, end);
 }
 
+/* A byte of each page from START to END is read by the kernel, which says where it cannot. How many can be read before
+ * one that cannot; negative: it does not tell. */
+static long probe(uintptr_t start, uintptr_t end)
+{
+    struct iovec pages[PIECE / PAGE];
+    char bytes[PIECE / PAGE];
+    size_t count = 0;
+    for (uintptr_t page = start; page < end; page += PAGE)
+        pages[count++] = (struct iovec){.iov_base = (void *)page, .iov_len = 1};
+    struct iovec local = {.iov_base = bytes, .iov_len = count};
+    int saved = errno;
+    /* Not the process's number, whose first thread may have ended. */
+    long got = syscall(SYS_process_vm_readv, (int)syscall(SYS_gettid), &local, 1, pages, count, 0);
+    if (got < 0 && errno == EFAULT)
+        got = 0;
+    errno = saved;
+    return got;
+}
+
+/* False: the kernel does not tell. */
+static bool look_at_piece(struct cal__piece *piece, uintptr_t start, uintptr_t end)
+{
+    for (uintptr_t page = start; page < end; page += PAGE) {
+        long count = probe(page, end);
+        if (count < 0)
+            return false;
+        for (; count > 0; count--, page += PAGE)
+            piece->pages |= UINT64_C(1) << (page - start) / PAGE;
+    }
+    piece->known = true;
+    return true;
+}
+
+static size_t page_bytes(void)
+{
+    return getauxval(AT_PAGESZ);
+}
+
+/* The last whole page is there for has_guards(). */
+static size_t pieces_bytes(const struct cal__maps *maps)
+{
+    return maps->pieces_count * sizeof *maps->pieces + 2 * page_bytes();
+}
+
+/* A kernel without such guards has none. */
+static bool has_guards(const struct cal__maps *maps)
+{
+    uintptr_t end = (uintptr_t)maps->pieces + pieces_bytes(maps);
+    void *page = (void *)((end & ~(page_bytes() - 1)) - page_bytes());
+    int saved = errno;
+    bool has = madvise(page, page_bytes(), MADV_GUARD_INSTALL) == 0 &&
+               madvise(page, page_bytes(), MADV_GUARD_REMOVE) == 0;
+    errno = saved;
+    return has;
+}
+
+static void end_pieces(struct cal__maps *maps)
+{
+    cal__memory_unmap(maps->pieces, pieces_bytes(maps));
+    maps->pieces = NULL;
+}
+
+/* Without memory for them all pages are taken for readable. */
+static void begin_pieces(struct cal__maps *maps)
+{
+    for (size_t i = 0; i < maps->count; i++) {
+        struct cal__map *map = &maps->maps[i];
+        map->piece = maps->pieces_count;
+        maps->pieces_count += map->end / PIECE - map->start / PIECE + 1;
+    }
+    maps->pieces = cal__memory_map(pieces_bytes(maps));
+    if (maps->pieces != NULL && !has_guards(maps))
+        end_pieces(maps);
+}
+
 bool cal__maps_read(struct cal__maps *maps)
 {
     char bytes[8192] = "";
@@ -64,7 +149,7 @@ bool cal__maps_read(struct cal__maps *maps)
     long part;
     bool good = true;
     *maps = (struct cal__maps){.count = 0};
-    int file = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    int file = (int)syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/maps", O_RDONLY | O_CLOEXEC);
     if (file < 0)
         return false;
     while (good && (part = syscall(SYS_read, file, bytes + used, sizeof bytes - 1 - used)) > 0) {
@@ -83,7 +168,9 @@ bool cal__maps_read(struct cal__maps *maps)
             used = sizeof bytes / 2;
     }
     syscall(SYS_close, file);
-    if (!good)
+    if (good)
+        begin_pieces(maps);
+    else
         cal__maps_free(maps);
     return good;
 }
@@ -91,6 +178,7 @@ bool cal__maps_read(struct cal__maps *maps)
 void cal__maps_free(struct cal__maps *maps)
 {
     cal__memory_unmap(maps->maps, maps->mapped);
+    end_pieces(maps);
     *maps = (struct cal__maps){.count = 0};
 }
 
@@ -113,46 +201,20 @@ const struct cal__map *cal__maps_find(struct cal__maps *maps, uintptr_t address)
     return &maps->maps[low];
 }
 
-enum { PAGE = 4096, PIECE = 64 * PAGE };
-
-/* A byte of each page from START to END is read by the kernel, which says where it cannot. How many can be read before
- * one that cannot. */
-static size_t probe(struct cal__maps *maps, uintptr_t start, uintptr_t end)
-{
-    struct iovec pages[PIECE / PAGE];
-    char bytes[PIECE / PAGE];
-    size_t count = 0;
-    for (uintptr_t page = start; page < end; page += PAGE)
-        pages[count++] = (struct iovec){.iov_base = (void *)page, .iov_len = 1};
-    struct iovec local = {.iov_base = bytes, .iov_len = count};
-    int saved = errno;
-    long got = syscall(SYS_process_vm_readv, (int)syscall(SYS_getpid), &local, 1, pages, count, 0);
-    maps->blind = got < 0 && errno != EFAULT;
-    errno = saved;
-    return maps->blind ? count : got < 0 ? 0 : (size_t)got;
-}
-
-static void look_at_piece(struct cal__maps *maps, struct cal__piece *piece, uintptr_t start,
-                          uintptr_t end)
-{
-    *piece = (struct cal__piece){.start = start};
-    for (uintptr_t page = start; page < end; page += PAGE) {
-        size_t count = probe(maps, page, end);
-        for (; count > 0; count--, page += PAGE)
-            piece->pages |= UINT64_C(1) << (page - start) / PAGE;
-    }
-}
-
 uintptr_t cal__maps_readable(struct cal__maps *maps, const struct cal__map *map, uintptr_t start,
                              uintptr_t end)
 {
+    end = end < map->end ? end : map->end;
+    if (maps->pieces == NULL)
+        return end;
     uintptr_t from = start & ~(uintptr_t)(PIECE - 1), to = from + PIECE;
+    struct cal__piece *piece = &maps->pieces[map->piece + start / PIECE - map->start / PIECE];
     from = from > map->start ? from : map->start;
-    to = to < map->end ? to : map->end;
-    struct cal__piece *piece = &maps->pieces[start / PIECE % CAL_MAPS_PIECES];
-    if (piece->start != from && !maps->blind)
-        look_at_piece(maps, piece, from, to);
-    uint64_t pages = maps->blind ? UINT64_MAX : piece->pages >> (start - from) / PAGE;
+    if (!piece->known && !look_at_piece(piece, from, to < map->end ? to : map->end)) {
+        end_pieces(maps);
+        return end;
+    }
+    uint64_t pages = piece->pages >> (start - from) / PAGE;
     unsigned readable = ~pages == 0 ? PIECE / PAGE : (unsigned)__builtin_ctzll(~pages);
     uintptr_t stop = (start & ~(uintptr_t)(PAGE - 1)) + readable * PAGE;
     to = to < end ? to : end;

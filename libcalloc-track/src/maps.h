@@ -1,4 +1,4 @@
-/* What memory may be read, from /proc/self/maps. */
+/* What memory may be read, from the kernel's list of mappings. */
 #ifndef CAL_TRACK_MAPS_H
 #define CAL_TRACK_MAPS_H
 
@@ -7,23 +7,23 @@
 struct cal__map {
     uintptr_t start;
     uintptr_t end;
+    size_t piece; /* the number of its first one */
 };
 
-/* What is known of a piece of a mapping. */
+/* What is known of 64 pages of a mapping. */
 struct cal__piece {
-    uintptr_t start;
     uint64_t pages; /* bit N: the page there can be read */
+    bool known;
 };
-
-enum { CAL_MAPS_PIECES = 4096 };
 
 struct cal__maps {
     struct cal__map *maps; /* the readable ones, by address; neighbours are one */
     size_t count;
     size_t mapped;
-    size_t last;                               /* where the last look-up was */
-    struct cal__piece pieces[CAL_MAPS_PIECES]; /* one of those whose numbers end alike */
-    bool blind;                                /* the kernel does not tell */
+    size_t last; /* where the last look-up was */
+    struct cal__piece
+        *pieces; /* NULL: no page of a mapping is a guard, or the kernel does not tell */
+    size_t pieces_count;
 };
 
 /* False: no memory, or the file cannot be read. */

@@ -187,6 +187,9 @@ static CAL_COLD void look_around(struct cal__thread *thread, uint64_t ticks)
     unsigned node = 0;
     thread->looked = ticks;
     thread->numa_node = getcpu(NULL, &node) == 0 ? node : CAL_FILE_NONE;
+    /* One that was known before there was a trace. */
+    if (CAL_UNLIKELY(thread->buffer == NULL) && cal__events_on())
+        cal__events_thread_began(thread);
     if (atomic_load_explicit(&cal__record_peak.time, memory_order_relaxed) == 0 ||
         cal__timeline_saw_mark(atomic_load_explicit(&cal__record_peak.mark, memory_order_relaxed)))
         atomic_store_explicit(&cal__record_peak.time, cal__modules_time(), memory_order_relaxed);
@@ -454,18 +457,25 @@ void cal__record_resized(void *block, size_t old_usable, size_t requested, size_
     thread->busy = false;
 }
 
-enum { TIME_MARGIN = 64 };
+static uint64_t time_now(void)
+{
+    return (cal__clock_ticks() - cal__clock_first) >> CAL_TIME_SHIFT;
+}
 
+/* A unit is less than a microsecond on x86-64, and 40 where the counter is slow. */
 uint64_t cal__record_time(void)
 {
-    return (((cal__clock_ticks() - cal__clock_first) >> CAL_TIME_SHIFT) - TIME_MARGIN) &
-           CAL_BLOCK_TIME_MASK;
+    enum { MARGINS_PER_SECOND = 50000 };
+    uint64_t margin = cal__clock_ticks_per_second() / MARGINS_PER_SECOND >> CAL_TIME_SHIFT;
+    uint64_t time = time_now() + 1;
+    while (time_now() <= time + margin) {}
+    return time & CAL_BLOCK_TIME_MASK;
 }
 
 void cal__record_overlooked(void *block, uint64_t time)
 {
     struct cal__thread *thread = cal__thread_self();
-    uint64_t now = (cal__clock_ticks() - cal__clock_first) >> CAL_TIME_SHIFT & CAL_BLOCK_TIME_MASK;
+    uint64_t now = time_now() & CAL_BLOCK_TIME_MASK;
     if (thread == NULL)
         return;
     struct cal__entry entry = cal__blocks_take_older(block, time);

@@ -24,8 +24,8 @@ void cal__record_resized(void *block, size_t old_usable, size_t requested, size_
 /* The calling thread ends. */
 void cal__record_thread_ends(void);
 
-/* Now, as the time of a block has it; a little less, so that a block that another thread allocates at this moment comes
- * after it. */
+/* Now, as the time of a block has it; and waits until that is some microseconds ago. Who looks at the heap then finds all
+ * blocks that were recorded before it and are live. */
 uint64_t cal__record_time(void);
 
 /* A block that was freed without being told of, unless it was recorded since TIME, one of cal__record_time(). */

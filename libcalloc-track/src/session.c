@@ -23,6 +23,7 @@
 #include "mutex.h"
 #include "nodes.h"
 #include "note.h"
+#include "overlooked.h"
 #include "profile.h"
 #include "record.h"
 #include "rows.h"
@@ -41,6 +42,7 @@ static _Atomic int process;    /* whose memory this is: not that of a child of v
 static _Atomic bool finished;  /* the profile of the exit is there */
 static int exit_status;
 static struct cal__mutex switching;
+static bool torn; /* this is the child of a fork, and another thread was about to switch */
 
 /* The calling thread does something of the library's own: what it allocates is not recorded. What it was before. */
 static bool enter(void)
@@ -106,8 +108,8 @@ static void start_trace(void)
     static bool tried;
     if (tried || cal__track_settings.trace[0] == '\0')
         return;
-    tried = true;
     int result = trace_path(path) ? cal__events_start(path) : -ENAMETOOLONG;
+    tried = true;
     if (result == 0)
         return;
     struct cal__note note = {.length = 0};
@@ -171,108 +173,25 @@ static const struct cal_hooks off_table = {
     .lifecycle = &cal__session_lifecycle,
 };
 
-static const struct cal_hooks *registered = &cal_addon_track;
-
-struct live {
-    uintptr_t *addresses;
-    size_t count;
-    size_t capacity;
-    uint64_t time; /* before they were looked for */
-    bool failed;
-};
-
-static bool add_live(void *block, size_t usable, void *argument)
-{
-    struct live *live = argument;
-    (void)usable;
-    if (live->count == live->capacity) {
-        size_t wanted = live->capacity == 0 ? 1 << 14 : live->capacity * 2;
-        uintptr_t *larger = cal__memory_map(wanted * sizeof *larger);
-        if (larger == NULL) {
-            live->failed = true;
-            return false;
-        }
-        if (live->count != 0)
-            memcpy(larger, live->addresses, live->count * sizeof *larger);
-        cal__memory_unmap(live->addresses, live->capacity * sizeof *larger);
-        live->addresses = larger;
-        live->capacity = wanted;
-    }
-    live->addresses[live->count++] = (uintptr_t)block;
-    return true;
-}
-
-static bool is_live(const struct live *live, uintptr_t address)
-{
-    size_t low = 0, high = live->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (live->addresses[middle] < address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < live->count && live->addresses[low] == address;
-}
-
-static bool drop_if_gone(void *address, const struct cal__block *block, void *argument)
-{
-    const struct live *live = argument;
-    if (cal__time_is_before(block->time, live->time) && !is_live(live, (uintptr_t)address))
-        cal__record_overlooked(address, live->time);
-    return true;
-}
-
-/* A heap sort: in place, without recursion or allocations. */
-static void sift(uintptr_t *values, size_t at, size_t count)
-{
-    for (size_t child; (child = at * 2 + 1) < count; at = child) {
-        if (child + 1 < count && values[child] < values[child + 1])
-            child++;
-        if (values[at] >= values[child])
-            return;
-        uintptr_t swapped = values[at];
-        values[at] = values[child];
-        values[child] = swapped;
-    }
-}
-
-static void sort(uintptr_t *values, size_t count)
-{
-    for (size_t i = count / 2; i-- > 0;)
-        sift(values, i, count);
-    for (size_t i = count; i-- > 1;) {
-        uintptr_t largest = values[0];
-        values[0] = values[i];
-        values[i] = largest;
-        sift(values, 0, i);
-    }
-}
-
-/* Counts as freed what was freed while nobody looked. Other threads may allocate, and be recorded, meanwhile. */
+/* Counts as freed what was freed while nobody looked. */
 static void catch_up(void)
 {
-    struct live live = {.time = cal__record_time()};
-    if ((atomic_load_explicit(&flags, memory_order_relaxed) & CAL_PROCESS_PAUSED) == 0)
-        return;
-    cal_walk_blocks(add_live, &live);
-    if (!live.failed) {
-        sort(live.addresses, live.count);
-        cal__blocks_each(drop_if_gone, &live);
-    }
-    cal__memory_unmap(live.addresses, live.capacity * sizeof *live.addresses);
+    if ((atomic_load_explicit(&flags, memory_order_relaxed) & CAL_PROCESS_PAUSED) != 0)
+        cal__overlooked_drop();
 }
 
-/* The new table is there before the old one goes, as the child of a fork in between needs one of them. It may have both,
- * and then has the new one already. */
+/* The new table is there before the old one goes, as the child of a fork in between needs one of them. It may find both. */
 static int exchange(const struct cal_hooks *table)
 {
+    const struct cal_hooks *const all[] = {&cal_addon_track, &on_table, &off_table};
     int result = cal_hooks_register(table);
-    if (result != 0 && result != -EEXIST)
+    if (result != 0 && result != -EEXIST && result != -ENOSPC)
         return result;
-    cal_hooks_unregister(registered);
-    registered = table;
-    return 0;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (all[i] != table)
+            cal_hooks_unregister(all[i]);
+    /* Where there was no place for both. */
+    return result == -ENOSPC ? cal_hooks_register(table) : 0;
 }
 
 int cal__session_switch(bool on)
@@ -282,15 +201,16 @@ int cal__session_switch(bool on)
     int result = 0;
     bool before = enter();
     cal__mutex_acquire(&switching);
-    if (cal__session_active() != on) {
+    if (cal__session_active() != on || torn) {
         if (on)
             start_trace();
+        atomic_fetch_or_explicit(&flags, CAL_PROCESS_PAUSED, memory_order_relaxed);
         result = exchange(on ? &on_table : &off_table);
         if (result == 0) {
-            atomic_fetch_or_explicit(&flags, CAL_PROCESS_PAUSED, memory_order_relaxed);
             if (on)
                 atomic_store_explicit(&ever, true, memory_order_relaxed);
             atomic_store_explicit(&active, on, memory_order_release);
+            torn = false;
         }
         if (on && cal__modules_check())
             cal__rows_forget();
@@ -581,18 +501,14 @@ static void thread_end(void)
     cal__record_thread_ends();
 }
 
-/* Told twice of a fork while one table takes the other's place. Where the thread that forks is the only one, it may be in
- * a signal handler and hold any of the locks itself: parent and child release them when they get back there. */
-static unsigned forks;
-static bool forks_alone;
+/* While one table takes the other's place both are told of a fork. Where the thread that forks is the only one, it may be
+ * in a signal handler and hold any of the locks itself: parent and child release them when they get back there. */
+static unsigned held;
 
 /* In the order of the locks: what is taken while another is held comes after it. */
 static void fork_prepare(void)
 {
-    if (forks++ != 0)
-        return;
-    forks_alone = __libc_single_threaded;
-    if (forks_alone)
+    if (__libc_single_threaded || held++ != 0)
         return;
     cal__mutex_acquire(&dump_lock);
     cal__stop_fork_prepare();
@@ -624,20 +540,19 @@ static void release_all(bool in_child)
 
 static void fork_parent(void)
 {
-    if (--forks == 0 && !forks_alone)
+    if (held != 0 && --held == 0)
         release_all(false);
 }
 
 static void fork_child(void)
 {
     static char path[CAL_PATH_MAX];
-    if (--forks != 0)
-        return;
-    if (!forks_alone) {
+    if (held != 0) {
+        held = 0;
         release_all(true);
-        /* Whoever held it is not there, and did nothing that the next one would not do. Those who fork cannot wait for it:
-         * under it the core's lock is taken, which a fork holds. */
-        atomic_store_explicit(&switching.state, 0, memory_order_relaxed);
+        /* Whoever held it is not there. Those who fork cannot wait for it: under it the core's lock is taken, which a
+         * fork holds. */
+        torn |= atomic_exchange_explicit(&switching.state, 0, memory_order_relaxed) != 0;
     }
     cal__thread_forked();
     cal__events_forked(trace_path(path) ? path : NULL);

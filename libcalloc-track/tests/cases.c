@@ -539,6 +539,24 @@ APART static int switched(void)
     return wrong;
 }
 
+static void *begin_recording(void *argument)
+{
+    cal_track_start();
+    return argument;
+}
+
+/* By another thread, when the library knows this one. */
+APART static int begun_elsewhere(void)
+{
+    pthread_t thread;
+    struct cal_track_leaks found = {.size = sizeof found};
+    int wrong = cal_track_leaks(&found) != 0 ||
+                pthread_create(&thread, NULL, begin_recording, NULL) != 0 ||
+                pthread_join(thread, NULL) != 0 || !cal_track_active();
+    free(take(1721));
+    return wrong;
+}
+
 /* What the functions of the interface say. */
 APART static int interface(void)
 {
@@ -671,6 +689,8 @@ int main(int count, char **arguments)
         allocate_large();
     } else if (strcmp(name, "switched") == 0)
         result = switched();
+    else if (strcmp(name, "begun_elsewhere") == 0)
+        result = begun_elsewhere();
     else if (strcmp(name, "interface") == 0)
         result = interface();
     else if (strcmp(name, "children") == 0)

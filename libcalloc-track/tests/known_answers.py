@@ -481,7 +481,7 @@ def trace(folder):
         expect(f"{case}: live", (len(live), sum(live.values())),
                (process.allocations - process.frees, process.allocated_bytes - process.freed_bytes))
         expect(f"{case}: threads", len(traced.threads), len(profile.threads))
-    for case, sizes in (("leaks", None), ("switched", [1720])):
+    for case, sizes in (("leaks", None), ("switched", [1720]), ("begun_elsewhere", [1721])):
         path = folder / "later"
         path.unlink(missing_ok=True)
         subprocess.run([CASES, case], check=True, env=dict(

@@ -103,6 +103,57 @@ static void test_switch_under_load(void **state)
     run_apart(switch_under_load);
 }
 
+/* What was allocated a moment before recording ended is known to be gone at once. */
+static void free_while_off(void)
+{
+    for (int i = 0; i < 20; i++) {
+        struct cal_track_leaks before = {.size = sizeof before}, after = before;
+        require(cal_track_leaks(&before) == 0);
+        void *volatile block = malloc(100003);
+        require(cal_track_stop() == 0);
+        free(block);
+        block = NULL;
+        require(cal_track_leaks(&after) == 0);
+        require(after.blocks == before.blocks && after.live_blocks == before.live_blocks);
+        require(cal_track_start() == 0);
+    }
+}
+
+static void test_free_while_off(void **state)
+{
+    (void)state;
+    run_apart(free_while_off);
+}
+
+static void *volatile held_block;
+
+static void *search_without_main(void *argument)
+{
+    pthread_t *first = argument;
+    struct cal_track_leaks leaks = {.size = sizeof leaks};
+    require(pthread_join(*first, NULL) == 0);
+    require(cal_track_leaks(&leaks) == 0);
+    require(leaks.blocks == 0 && leaks.live_blocks > 0);
+    _exit(0);
+}
+
+/* The kernel has no maps then under the process's number. */
+static void end_first_thread(void)
+{
+    static pthread_t self;
+    pthread_t other;
+    self = pthread_self();
+    held_block = malloc(5000);
+    require(pthread_create(&other, NULL, search_without_main, &self) == 0);
+    pthread_exit(NULL);
+}
+
+static void test_end_first_thread(void **state)
+{
+    (void)state;
+    run_apart(end_first_thread);
+}
+
 static _Atomic int forks, fork_failures;
 
 static void fork_now(int number)
@@ -176,12 +227,29 @@ static int count_module(struct dl_phdr_info *information, size_t size, void *arg
     return 0;
 }
 
+static uint64_t allocations(void)
+{
+    struct cal_track_totals totals = {.size = sizeof totals};
+    return cal_track_totals(&totals) == 0 ? totals.allocations : 0;
+}
+
+/* Whether recording can be set to ON, and is. */
+static bool switches(bool on)
+{
+    if ((on ? cal_track_start() : cal_track_stop()) != 0 || cal_track_active() != on)
+        return false;
+    uint64_t before = allocations();
+    void *volatile block = malloc(77);
+    free(block);
+    return allocations() - before == (on ? 1 : 0);
+}
+
 /* Whatever the other thread was at, the child can do the same. */
 static void fork_beside(void *(*run)(void *argument))
 {
     pthread_t thread;
     begin(&thread, 1, run);
-    for (int i = 0; i < 60; i++) {
+    for (int i = 0; i < 200; i++) {
         pid_t child = fork();
         require(child >= 0);
         if (child != 0) {
@@ -192,9 +260,10 @@ static void fork_beside(void *(*run)(void *argument))
         struct cal_track_leaks leaks = {.size = sizeof leaks};
         end_after(CHILD_SECONDS);
         dl_iterate_phdr(count_module, &modules);
-        bool good = modules > 2 && cal_track_stop() == 0 && !cal_track_active() &&
-                    cal_track_start() == 0 && cal_track_active() && cal_track_leaks(&leaks) == 0;
-        _exit(good ? 0 : 1);
+        bool good = modules > 2;
+        for (int on = i % 2; good && on < 4; on++)
+            good = switches(on % 2 != 0);
+        _exit(good && cal_track_leaks(&leaks) == 0 ? 0 : 1);
     }
     end(&thread, 1);
 }
@@ -224,10 +293,9 @@ static void test_fork_during_switch(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_switch_under_load),
-        cmocka_unit_test(test_fork_in_handler),
-        cmocka_unit_test(test_fork_during_search),
-        cmocka_unit_test(test_fork_during_switch),
+        cmocka_unit_test(test_switch_under_load),  cmocka_unit_test(test_free_while_off),
+        cmocka_unit_test(test_end_first_thread),   cmocka_unit_test(test_fork_in_handler),
+        cmocka_unit_test(test_fork_during_search), cmocka_unit_test(test_fork_during_switch),
     };
     return cmocka_run_group_tests_name("track, moments", tests, NULL, NULL);
 }
