@@ -14,6 +14,7 @@ struct cal__hardened_state {
     bool active;            /* the hooks are registered */
     bool addresses_limited; /* by RLIMIT_AS, when the process started */
     uint32_t page;          /* bytes of the kernel's: guards have as many */
+    bool wide_vectors;      /* the processor has AVX2 */
     /* Free memory reads as zeros: all that was ever freed was made so. */
     bool clean;
     uint64_t secret;        /* for what is written down, see record.h; 0 with `metadata` off */

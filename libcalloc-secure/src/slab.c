@@ -153,7 +153,7 @@ static void close_slab(struct cal_slab *slab)
         for (uint32_t slot = 0; slot < slab->slots; slot++)
             if (cal_slot_mark(slab, slot) > CAL_MARK_WITHHELD &&
                 cal__mark_is_free(cal_slot_mark(slab, slot)) &&
-                cal__zeros_length(cal__slot_block(slab, slot), slab->room) != slab->room)
+                !cal__zeros_all(cal__slot_block(slab, slot), slab->room))
                 report_written(slab, cal__slot_block(slab, slot));
     char *end = (char *)slab->address + slab->length;
     slab->faulting = !cal__guard_remove(end - guard_bytes(), guard_bytes(), state->guard);
@@ -481,6 +481,7 @@ void cal__slab_start(void)
     bool usual = settings->canary && settings->zero_on_free && settings->write_after_free >= 16 &&
                  settings->canary_bytes >= CAL_QUICK_SLACK;
     const struct cal__quick *quick = cal__quick_best();
+    cal__hardened.wide_vectors = quick != &cal__quick_any;
     if (usual)
         cal__slab_role.allocated = quick->allocated;
     if (usual && settings->neighbours)
