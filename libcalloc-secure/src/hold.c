@@ -15,9 +15,14 @@ enum { RANDOM_PLACES = 256, QUEUE_PLACES = 4096 };
 /* Where all are to leave, so many do at a time. */
 enum { MANY = 128 };
 
+/* Blocks whose time has come wait for so many others: their slabs and marks are not in the cache, and several can be
+ * fetched at the same time. They may have a part of the limit more than that. */
+enum { TOGETHER = 8, TOGETHER_SHARE = 8 };
+
 struct hold {
     struct cal__latch latch;        /* guards the quarantine */
     bool left_behind;               /* in the child of a fork: its thread does not exist */
+    unsigned due;                   /* blocks that came since the time of one has come */
     enum cal__guard before, behind; /* pages beside it */
     struct hold *next;
     struct cal__quarantine quarantine;
@@ -101,17 +106,50 @@ static void release(struct hold *hold, bool alone)
         cal__latch_release(&hold->latch);
 }
 
+static void leave(const struct cal__quarantined *blocks, size_t count)
+{
+    struct cal_slab *slabs[TOGETHER];
+    uint32_t slots[TOGETHER];
+    for (size_t done = 0; done < count; done += TOGETHER) {
+        size_t some = count - done < TOGETHER ? count - done : TOGETHER;
+        for (size_t i = 0; i < some; i++)
+            slabs[i] = cal_slot_find(blocks[done + i].block, &slots[i]);
+        for (size_t i = 0; i < some; i++)
+            cal__slab_leave(slabs[i], slots[i], blocks[done + i].block, blocks[done + i].size);
+    }
+}
+
+static size_t pop(struct hold *hold, struct cal__random *random, struct cal__quarantined *out)
+{
+    struct cal__quarantine *quarantine = &hold->quarantine;
+    size_t count = 0;
+    while (count < TOGETHER && cal__quarantine_pop(quarantine, random, &out[count]))
+        count++;
+    /* Where the queue is full, as many find room in it again. */
+    for (; count < TOGETHER && quarantine->queued > quarantine->queue - TOGETHER; count++)
+        cal__quarantine_pop_queue(quarantine, &out[count]);
+    return count;
+}
+
 /* After a large block many may have to leave. */
 static CAL_NOINLINE void leave_more(struct hold *hold, struct cal__random *random, bool alone)
 {
-    for (bool any = true; any;) {
-        struct cal__quarantined out;
+    for (size_t count = TOGETHER; count == TOGETHER;) {
+        struct cal__quarantined out[TOGETHER];
         acquire(hold, alone);
-        any = cal__quarantine_pop(&hold->quarantine, random, &out);
+        count = pop(hold, random, out);
         release(hold, alone);
-        if (any)
-            cal__slab_leave(out.block, out.size);
+        leave(out, count);
     }
+}
+
+static bool is_time(struct hold *hold)
+{
+    const struct cal__quarantine *quarantine = &hold->quarantine;
+    if (!cal__quarantine_is_due(quarantine))
+        return false;
+    return ++hold->due >= TOGETHER || quarantine->queued >= quarantine->queue ||
+           quarantine->bytes > quarantine->limit + quarantine->limit / TOGETHER_SHARE;
 }
 
 bool cal__hold_block_long(void *block, size_t size)
@@ -120,17 +158,15 @@ bool cal__hold_block_long(void *block, size_t size)
     if (CAL_UNLIKELY(hold == NULL) && (ended || (hold = begin()) == NULL))
         return false;
     struct cal__random *random = cal__hardened_random();
-    struct cal__quarantined out;
     /* Nobody else comes into being meanwhile. */
     bool alone = __libc_single_threaded;
     acquire(hold, alone);
     bool taken = cal__quarantine_push(&hold->quarantine, random, block, size);
-    bool any = taken && cal__quarantine_pop(&hold->quarantine, random, &out);
-    bool more = any && cal__quarantine_is_due(&hold->quarantine);
+    bool time = taken && is_time(hold);
+    if (time)
+        hold->due = 0;
     release(hold, alone);
-    if (CAL_LIKELY(any))
-        cal__slab_leave(out.block, out.size);
-    if (CAL_UNLIKELY(more))
+    if (CAL_UNLIKELY(time))
         leave_more(hold, random, alone);
     return taken;
 }
@@ -140,12 +176,6 @@ bool cal__hold_block_long(void *block, size_t size)
 static size_t length_of(const struct hold *hold)
 {
     return (size_t)hold->quarantine.waiting + hold->quarantine.queued;
-}
-
-static void leave(const struct cal__quarantined *blocks, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        cal__slab_leave(blocks[i].block, blocks[i].size);
 }
 
 static size_t drain(struct hold *hold, struct cal__quarantined *out)

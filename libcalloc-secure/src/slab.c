@@ -364,10 +364,8 @@ enum cal_slot_verdict cal__slab_freeing(struct cal_slab *slab, uint32_t slot, vo
     return cal__hold_block(block, slab->block_size) ? CAL_SLOT_KEEP : CAL_SLOT_RELEASE;
 }
 
-void cal__slab_leave(void *block, size_t size)
+void cal__slab_leave(struct cal_slab *slab, uint32_t slot, void *block, size_t size)
 {
-    uint32_t slot;
-    struct cal_slab *slab = cal_slot_find(block, &slot);
     if (CAL_UNLIKELY(slab == NULL || slab->block_size != size ||
                      cal__slot_block(slab, slot) != block ||
                      cal_slot_mark(slab, slot) != CAL_MARK_HELD))

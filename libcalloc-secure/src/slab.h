@@ -35,7 +35,7 @@ bool cal__slab_is_used(const struct cal_slab *slab, uint32_t slot);
  * meanwhile. False, and what there is to report, when something is wrong. Takes no lock. */
 bool cal__slab_check(const struct cal_slab *slab, uint32_t slot, struct cal__report *found);
 
-/* A block of a slab with slots of SIZE bytes leaves quarantine. */
-void cal__slab_leave(void *block, size_t size);
+/* A block of SIZE bytes leaves quarantine: that of SLOT of SLAB, as cal_slot_find() says, which is looked at. */
+void cal__slab_leave(struct cal_slab *slab, uint32_t slot, void *block, size_t size);
 
 #endif
