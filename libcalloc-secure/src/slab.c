@@ -193,21 +193,48 @@ static bool canary_is_whole(const struct cal_slab *slab, uint32_t slot, size_t r
                               slab->room, cal__hardened.settings.canary_bytes);
 }
 
-/* A slot that was never used. True: it is zeros. */
-static bool first_use(const struct cal_slab *slab, const struct cal__slab_state *state, void *block)
+/* Makes LENGTH bytes zeros, and touches no page that is. A program does not use all pages of each large block, and
+ * those that it did not are to take no memory afterwards either. */
+static void zero_pages(char *start, size_t length)
+{
+    while (length != 0) {
+        size_t part = CAL_HARDENED_PAGE - (uintptr_t)start % CAL_HARDENED_PAGE;
+        part = part < length ? part : length;
+        if (!cal__zeros_all(start, part))
+            memset(start, 0, part);
+        start += part;
+        length -= part;
+    }
+}
+
+/* Who reads a page first gets that of zeros, and a second fault at the first write, for which all processors that the
+ * process runs on are interrupted. So what is written next is not to be read first. */
+static void touch(const void *address)
+{
+    __atomic_fetch_or((uint64_t *)((uintptr_t)address & ~(sizeof(uint64_t) - 1)), 0,
+                      __ATOMIC_RELAXED);
+}
+
+/* A slot that was never used, for BYTES. True: it is zeros. */
+static bool first_use(const struct cal_slab *slab, const struct cal__slab_state *state, char *block,
+                      size_t bytes)
 {
     const struct cal__settings *settings = &cal__hardened.settings;
     if (!state->zeros) {
-        if (settings->zero_on_free)
-            memset(block, 0, slab->room);
-        return settings->zero_on_free != 0;
+        if (!settings->zero_on_free)
+            return false;
+        /* What the program has, and the canary behind that. */
+        touch(block);
+        touch(block + (bytes < slab->room ? bytes : slab->room - 1));
+        touch(block + slab->room - 1);
+        zero_pages(block, slab->room);
+        return true;
     }
     /* Pages that nobody has touched are left alone: reading them would cost a fault, for nothing. */
     if (state->fresh && slab->room > cal__hardened.page)
         return true;
-    /* Who reads a page first gets that of zeros, and a second fault at the first write. */
     if (state->fresh)
-        __atomic_fetch_or((uint64_t *)block, 0, __ATOMIC_RELAXED);
+        touch(block);
     if (CAL_UNLIKELY(!cal__zeros_all(block, state->looked_at)))
         report_written(slab, block);
     return state->looked_at == slab->room;
@@ -233,7 +260,7 @@ void *cal__slab_allocated(struct cal_slab *slab, uint32_t slot, void *block, siz
                      cal__slot_place(slab) != state->place || bytes > slab->room))
         cal__record_broken(slab);
     cal__slot_set_busy(slab, slot);
-    bool zeros = mark == CAL_MARK_NEVER ? first_use(slab, state, block)
+    bool zeros = mark == CAL_MARK_NEVER ? first_use(slab, state, block, bytes)
                                         : used_again(slab, state, block, bytes);
     write_canary(slab, slot, bytes);
     cal__slot_set_live(slab, slot, cal__kind_of((enum cal_call_kind)(how >> CAL_SLOT_KIND_SHIFT)),
@@ -307,20 +334,6 @@ CAL_INLINE void check_call(const struct cal_slab *slab, const void *block,
     if (CAL_UNLIKELY(call->bytes != CAL_CALL_UNKNOWN && settings->sizes &&
                      call->bytes != cal__mark_requested(bits)))
         report_mismatch(slab, block, cal__mark_requested(bits), false);
-}
-
-/* Makes LENGTH bytes zeros, and touches no page that is. A program does not use all pages of each large block, and
- * those that it did not are to take no memory afterwards either. */
-static void zero_pages(char *start, size_t length)
-{
-    while (length != 0) {
-        size_t part = CAL_HARDENED_PAGE - (uintptr_t)start % CAL_HARDENED_PAGE;
-        part = part < length ? part : length;
-        if (!cal__zeros_all(start, part))
-            memset(start, 0, part);
-        start += part;
-        length -= part;
-    }
 }
 
 /* All that may have been written: what was asked for, and the canary. */
