@@ -15,14 +15,13 @@ enum { RANDOM_PLACES = 256, QUEUE_PLACES = 4096 };
 /* Where all are to leave, so many do at a time. */
 enum { MANY = 128 };
 
-/* Blocks whose time has come wait for so many others: their slabs and marks are not in the cache, and several can be
- * fetched at the same time. They may have a part of the limit more than that. */
-enum { TOGETHER = 8, TOGETHER_SHARE = 8 };
+/* When the time of a block has come so many leave: their slabs and marks are not in the cache, and several can be
+ * fetched at the same time. They leave early by a part of the limit at the most. */
+enum { TOGETHER = 8, EARLY_SHARE = 8 };
 
 struct hold {
     struct cal__latch latch;        /* guards the quarantine */
     bool left_behind;               /* in the child of a fork: its thread does not exist */
-    unsigned due;                   /* blocks that came since the time of one has come */
     enum cal__guard before, behind; /* pages beside it */
     struct hold *next;
     struct cal__quarantine quarantine;
@@ -119,14 +118,20 @@ static void leave(const struct cal__quarantined *blocks, size_t count)
     }
 }
 
+static bool may_leave(const struct cal__quarantine *quarantine)
+{
+    return quarantine->queued != 0 &&
+           (quarantine->bytes > quarantine->limit - quarantine->limit / EARLY_SHARE ||
+            quarantine->queued > quarantine->queue - TOGETHER);
+}
+
 static size_t pop(struct hold *hold, struct cal__random *random, struct cal__quarantined *out)
 {
     struct cal__quarantine *quarantine = &hold->quarantine;
     size_t count = 0;
     while (count < TOGETHER && cal__quarantine_pop(quarantine, random, &out[count]))
         count++;
-    /* Where the queue is full, as many find room in it again. */
-    for (; count < TOGETHER && quarantine->queued > quarantine->queue - TOGETHER; count++)
+    for (; count < TOGETHER && may_leave(quarantine); count++)
         cal__quarantine_pop_queue(quarantine, &out[count]);
     return count;
 }
@@ -134,22 +139,14 @@ static size_t pop(struct hold *hold, struct cal__random *random, struct cal__qua
 /* After a large block many may have to leave. */
 static CAL_NOINLINE void leave_more(struct hold *hold, struct cal__random *random, bool alone)
 {
-    for (size_t count = TOGETHER; count == TOGETHER;) {
+    for (bool more = true; more;) {
         struct cal__quarantined out[TOGETHER];
         acquire(hold, alone);
-        count = pop(hold, random, out);
+        size_t count = pop(hold, random, out);
+        more = cal__quarantine_is_due(&hold->quarantine);
         release(hold, alone);
         leave(out, count);
     }
-}
-
-static bool is_time(struct hold *hold)
-{
-    const struct cal__quarantine *quarantine = &hold->quarantine;
-    if (!cal__quarantine_is_due(quarantine))
-        return false;
-    return ++hold->due >= TOGETHER || quarantine->queued >= quarantine->queue ||
-           quarantine->bytes > quarantine->limit + quarantine->limit / TOGETHER_SHARE;
 }
 
 bool cal__hold_block_long(void *block, size_t size)
@@ -162,11 +159,9 @@ bool cal__hold_block_long(void *block, size_t size)
     bool alone = __libc_single_threaded;
     acquire(hold, alone);
     bool taken = cal__quarantine_push(&hold->quarantine, random, block, size);
-    bool time = taken && is_time(hold);
-    if (time)
-        hold->due = 0;
+    bool due = taken && cal__quarantine_is_due(&hold->quarantine);
     release(hold, alone);
-    if (CAL_UNLIKELY(time))
+    if (CAL_UNLIKELY(due))
         leave_more(hold, random, alone);
     return taken;
 }
