@@ -241,16 +241,23 @@ enum preference { prefer_dirty, prefer_clean, insist_on_clean };
  * in any order, before another run is cut in pieces. */
 #define PLACES ((size_t)16)
 
+/* Memory that was used is cut from the shortest run that fits, at either end: anywhere in any run, pieces would be left that
+ * nothing but the smallest slabs fit into, and others would take new memory, for which the old is given back. */
 static struct cal__page *cut_somewhere(struct cal__page *run, size_t granules)
 {
-    uint64_t places = cal__min(cal__page_granules(run) / granules, PLACES);
-    return cal__runs_cut_at(run, granules, cal__link_place(places) * granules);
+    size_t length = cal__page_granules(run);
+    if (!run->zeroed)
+        return cal__runs_cut_at(run, granules, cal__link_place(2) * (length - granules));
+    return cal__runs_cut_at(run, granules,
+                            cal__link_place(cal__min(length / granules, PLACES)) * granules);
 }
 
 static struct cal__page *find(const struct cal__run_set *set, size_t granules, size_t alignment,
                               bool somewhere)
 {
-    struct cal__page *run = CAL_UNLIKELY(somewhere) ? cal__runs_any(set, granules, PLACES) : NULL;
+    struct cal__page *run = CAL_UNLIKELY(somewhere) && set == &cal__runs_clean
+                                ? cal__runs_any(set, granules, PLACES)
+                                : NULL;
     return run != NULL ? run : cal__runs_find(set, granules, alignment);
 }
 
