@@ -207,9 +207,10 @@ int cal__events_start(const char *path)
     int result = begin_file();
     atomic_store_explicit(&on, result == 0, memory_order_release);
     cal__mutex_release(&lock);
-    /* Nothing is recorded yet, but threads may be known: they are to look around at once. */
+    /* Nothing is recorded yet, but threads may be known. They look at their buffers when they record. */
     for (struct cal__thread *thread = cal__thread_first(); thread != NULL; thread = thread->next)
-        thread->looked = 0;
+        if (thread->buffer == NULL && atomic_load_explicit(&thread->runs, memory_order_acquire))
+            cal__events_thread_began(thread);
     return result;
 }
 

@@ -117,6 +117,8 @@ static bool has_guards(const struct cal__maps *maps)
     uintptr_t end = (uintptr_t)maps->pieces + pieces_bytes(maps);
     void *page = (void *)((end & ~(page_bytes() - 1)) - page_bytes());
     int saved = errno;
+    /* Of a process that has locked all its memory this page is locked too, and takes no guard. */
+    munlock(page, page_bytes());
     bool has = madvise(page, page_bytes(), MADV_GUARD_INSTALL) == 0 &&
                madvise(page, page_bytes(), MADV_GUARD_REMOVE) == 0;
     errno = saved;

@@ -87,6 +87,14 @@ static bool is_live(const struct live *live, uintptr_t address)
     return low < live->count && live->addresses[low] == address;
 }
 
+/* Whether it is a slot that an add-on is about to change, which walks leave out. */
+static bool is_busy(const void *address)
+{
+    uint32_t slot;
+    const struct cal_slab *slab = cal_slot_find(address, &slot);
+    return slab != NULL && cal_slot_mark(slab, slot) == CAL_MARK_KEPT;
+}
+
 struct search {
     uint64_t time; /* what is recorded later is live, or its end was told of */
     struct live looks[2];
@@ -106,7 +114,7 @@ static bool drop_if_gone(void *address, const struct cal__block *block, void *ar
     const struct search *search = argument;
     if (cal__time_is_before(block->time, search->time) &&
         !is_live(&search->looks[0], (uintptr_t)address) &&
-        !is_live(&search->looks[1], (uintptr_t)address))
+        !is_live(&search->looks[1], (uintptr_t)address) && !is_busy(address))
         cal__record_overlooked(address, search->time);
     return true;
 }

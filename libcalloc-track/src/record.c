@@ -187,9 +187,6 @@ static CAL_COLD void look_around(struct cal__thread *thread, uint64_t ticks)
     unsigned node = 0;
     thread->looked = ticks;
     thread->numa_node = getcpu(NULL, &node) == 0 ? node : CAL_FILE_NONE;
-    /* One that was known before there was a trace. */
-    if (CAL_UNLIKELY(thread->buffer == NULL) && cal__events_on())
-        cal__events_thread_began(thread);
     if (atomic_load_explicit(&cal__record_peak.time, memory_order_relaxed) == 0 ||
         cal__timeline_saw_mark(atomic_load_explicit(&cal__record_peak.mark, memory_order_relaxed)))
         atomic_store_explicit(&cal__record_peak.time, cal__modules_time(), memory_order_relaxed);

@@ -210,8 +210,8 @@ int cal__session_switch(bool on)
             if (on)
                 atomic_store_explicit(&ever, true, memory_order_relaxed);
             atomic_store_explicit(&active, on, memory_order_release);
-            torn = false;
         }
+        torn = result != 0;
         if (on && cal__modules_check())
             cal__rows_forget();
         /* Only now: what is freed from here on is told of. */
