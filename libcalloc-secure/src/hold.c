@@ -120,9 +120,11 @@ static void leave(const struct cal__quarantined *blocks, size_t count)
 
 static bool may_leave(const struct cal__quarantine *quarantine)
 {
-    return quarantine->queued != 0 &&
-           (quarantine->bytes > quarantine->limit - quarantine->limit / EARLY_SHARE ||
-            quarantine->queued > quarantine->queue - TOGETHER);
+    if (quarantine->queued == 0)
+        return false;
+    size_t left = quarantine->bytes - cal__quarantine_first_size(quarantine);
+    return left >= quarantine->limit - quarantine->limit / EARLY_SHARE ||
+           quarantine->queued > quarantine->queue - TOGETHER;
 }
 
 static size_t pop(struct hold *hold, struct cal__random *random, struct cal__quarantined *out)

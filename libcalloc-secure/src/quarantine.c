@@ -33,7 +33,9 @@ CAL_NOINLINE bool cal__quarantine_pop_waiting(struct cal__quarantine *quarantine
                                               struct cal__random *random,
                                               struct cal__quarantined *out)
 {
-    return take_waiting(quarantine, cal__random_below_small(random, quarantine->waiting), out);
+    /* Not the last, which may have come just now. */
+    uint32_t choices = quarantine->waiting - (quarantine->waiting > 1);
+    return take_waiting(quarantine, cal__random_below_small(random, choices), out);
 }
 
 bool cal__quarantine_drain(struct cal__quarantine *quarantine, struct cal__quarantined *out)

@@ -106,7 +106,7 @@ CAL_INLINE bool cal__quarantine_pop_queue(struct cal__quarantine *quarantine,
     return cal__quarantine_leave(quarantine, *place, out);
 }
 
-/* One of those that wait; there is one. */
+/* One of those that wait, but what was pushed last only where that is alone; there is one. */
 bool cal__quarantine_pop_waiting(struct cal__quarantine *quarantine, struct cal__random *random,
                                  struct cal__quarantined *out);
 
@@ -127,6 +127,14 @@ CAL_INLINE bool cal__quarantine_pop(struct cal__quarantine *quarantine, struct c
     if (CAL_LIKELY(quarantine->queued != 0))
         return cal__quarantine_pop_queue(quarantine, out);
     return cal__quarantine_pop_waiting(quarantine, random, out);
+}
+
+/* Of the first block in the queue, which is not empty. */
+CAL_INLINE size_t cal__quarantine_first_size(const struct cal__quarantine *quarantine)
+{
+    uint64_t entry =
+        quarantine->entries[quarantine->random + quarantine->first] ^ quarantine->secret;
+    return (size_t)(entry >> CAL_QUARANTINE_ADDRESS_BITS) << 4;
 }
 
 /* Any block, until there is none: when a thread ends, memory is short, or all is to be looked at. */
