@@ -131,10 +131,10 @@ static size_t pop(struct hold *hold, struct cal__random *random, struct cal__qua
 {
     struct cal__quarantine *quarantine = &hold->quarantine;
     size_t count = 0;
-    while (count < TOGETHER && cal__quarantine_pop(quarantine, random, &out[count]))
+    while (count < TOGETHER &&
+           (cal__quarantine_pop(quarantine, random, &out[count]) ||
+            (may_leave(quarantine) && cal__quarantine_pop_queue(quarantine, &out[count]))))
         count++;
-    for (; count < TOGETHER && may_leave(quarantine); count++)
-        cal__quarantine_pop_queue(quarantine, &out[count]);
     return count;
 }
 
@@ -142,7 +142,7 @@ static size_t pop(struct hold *hold, struct cal__random *random, struct cal__qua
 static CAL_NOINLINE void leave_more(struct hold *hold, struct cal__random *random, bool alone)
 {
     for (bool more = true; more;) {
-        struct cal__quarantined out[TOGETHER];
+        struct cal__quarantined out[TOGETHER] = {{.block = NULL}};
         acquire(hold, alone);
         size_t count = pop(hold, random, out);
         more = cal__quarantine_is_due(&hold->quarantine);
