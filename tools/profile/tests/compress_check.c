@@ -117,6 +117,7 @@ int main(int count, char **words)
     if (bytes == NULL || step == 0 || length < 1000 || descriptor < 0)
         fail("usage: compress_check STEP FILE", length);
     close(descriptor);
+    check_interrupted(bytes, length);
     uint64_t after = check(bytes, length, 0);
     if (after >= length)
         fail("did not become smaller", length);
