@@ -10,22 +10,7 @@
 #include "quick.h"
 #include "slab.h"
 #include "slot.h"
-
-#ifdef __AVX2__
-typedef uint64_t vector __attribute__((vector_size(32), may_alias, aligned(16)));
-#else
-typedef uint64_t vector __attribute__((vector_size(16), may_alias));
-#endif
-
-CAL_INLINE bool is_zero(vector bits)
-{
-#ifdef __AVX2__
-    typedef long long quad __attribute__((vector_size(32)));
-    return __builtin_ia32_ptestz256((quad)bits, (quad)bits);
-#else
-    return (bits[0] | bits[1]) == 0;
-#endif
-}
+#include "vector.h"
 
 /* Whether the SIZE bytes, a multiple of 16 from 16 on, are zeros. By loads that overlap at the end. */
 CAL_INLINE bool are_zeros(const void *memory, size_t size)

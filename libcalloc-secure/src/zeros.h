@@ -12,4 +12,7 @@ size_t cal__zeros_length(const void *memory, size_t size);
 /* The same question for what is nearly always so. MEMORY is aligned to 16 bytes. */
 bool cal__zeros_all(const void *memory, size_t size);
 
+/* The same, which it calls on processors with AVX2. */
+bool cal__zeros_all_avx2(const void *memory, size_t size);
+
 #endif
