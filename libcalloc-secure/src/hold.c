@@ -138,10 +138,11 @@ static size_t pop(struct hold *hold, struct cal__random *random, struct cal__qua
     return count;
 }
 
-/* After a large block many may have to leave. */
-static CAL_NOINLINE void leave_more(struct hold *hold, struct cal__random *random, bool alone)
+/* Those whose time has come, of which after a large block there may be many, and a few of the next. */
+static CAL_NOINLINE void let_leave(struct hold *hold, struct cal__random *random, bool alone)
 {
     for (bool more = true; more;) {
+        /* With a value, as gcc's analyzer does not follow the loop that fills it. */
         struct cal__quarantined out[TOGETHER] = {{.block = NULL}};
         acquire(hold, alone);
         size_t count = pop(hold, random, out);
@@ -164,7 +165,7 @@ bool cal__hold_block_long(void *block, size_t size)
     bool due = taken && cal__quarantine_is_due(&hold->quarantine);
     release(hold, alone);
     if (CAL_UNLIKELY(due))
-        leave_more(hold, random, alone);
+        let_leave(hold, random, alone);
     return taken;
 }
 

@@ -64,6 +64,11 @@ CAL_INLINE uint64_t cal__quarantine_entry(const void *block, size_t size)
     return (uintptr_t)block >> 4 | (uint64_t)(size >> 4) << CAL_QUARANTINE_ADDRESS_BITS;
 }
 
+CAL_INLINE size_t cal__quarantine_size_of(uint64_t entry)
+{
+    return (size_t)(entry >> CAL_QUARANTINE_ADDRESS_BITS) << 4;
+}
+
 /* A block of SIZE bytes, both multiples of 16, SIZE not 0. False if it is not taken because it is larger
  * than an eighth of the limit, or CAL_QUARANTINE_BLOCK_MAX: then it is the caller's to release. After
  * each call cal__quarantine_pop() has to be called until it has no more. */
@@ -92,7 +97,7 @@ CAL_INLINE bool cal__quarantine_leave(struct cal__quarantine *quarantine, uint64
     entry ^= quarantine->secret;
     uint64_t units = entry & ((UINT64_C(1) << CAL_QUARANTINE_ADDRESS_BITS) - 1);
     out->block = (void *)(uintptr_t)(units << 4);
-    out->size = (size_t)(entry >> CAL_QUARANTINE_ADDRESS_BITS) << 4;
+    out->size = cal__quarantine_size_of(entry);
     quarantine->bytes -= out->size;
     return true;
 }
@@ -132,9 +137,8 @@ CAL_INLINE bool cal__quarantine_pop(struct cal__quarantine *quarantine, struct c
 /* Of the first block in the queue, which is not empty. */
 CAL_INLINE size_t cal__quarantine_first_size(const struct cal__quarantine *quarantine)
 {
-    uint64_t entry =
-        quarantine->entries[quarantine->random + quarantine->first] ^ quarantine->secret;
-    return (size_t)(entry >> CAL_QUARANTINE_ADDRESS_BITS) << 4;
+    return cal__quarantine_size_of(quarantine->entries[quarantine->random + quarantine->first] ^
+                                   quarantine->secret);
 }
 
 /* Any block, until there is none: when a thread ends, memory is short, or all is to be looked at. */
