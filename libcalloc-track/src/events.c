@@ -389,22 +389,21 @@ void cal__events_fork_done(bool in_child)
 void cal__events_forked(const char *path)
 {
     /* Where a signal handler forks while its thread writes, the file is not the child's to begin. */
-    bool held = !cal__mutex_try(&lock);
-    if (held || !cal__events_on()) {
-        if (held)
-            atomic_store_explicit(&on, false, memory_order_release);
-        else
-            cal__mutex_release(&lock);
+    if (!cal__mutex_try(&lock)) {
+        atomic_store_explicit(&on, false, memory_order_release);
         return;
     }
-    bool again = path != NULL && strlen(path) < sizeof file_path;
-    for (struct cal__thread *thread = cal__thread_first(); thread != NULL; thread = thread->next)
-        if (thread->buffer != NULL)
-            empty(thread->buffer);
-    if (again)
-        memmove(file_path, path, strlen(path) + 1);
-    int result = again ? begin_file() : -ENAMETOOLONG;
-    if (result != 0)
-        give_up(result);
+    if (cal__events_on()) {
+        bool again = path != NULL && strlen(path) < sizeof file_path;
+        for (struct cal__thread *thread = cal__thread_first(); thread != NULL;
+             thread = thread->next)
+            if (thread->buffer != NULL)
+                empty(thread->buffer);
+        if (again)
+            memmove(file_path, path, strlen(path) + 1);
+        int result = again ? begin_file() : -ENAMETOOLONG;
+        if (result != 0)
+            give_up(result);
+    }
     cal__mutex_release(&lock);
 }

@@ -98,23 +98,29 @@ static bool is_busy(const void *address)
 struct search {
     uint64_t time; /* what is recorded later is live, or its end was told of */
     struct live looks[2];
-    size_t missing; /* blocks that the first look did not find */
+    bool any_missing; /* the first look did not find some block */
 };
 
-static bool count_missing(void *address, const struct cal__block *block, void *argument)
+static bool is_missing(const struct search *search, const void *address,
+                       const struct cal__block *block)
+{
+    return cal__time_is_before(block->time, search->time) &&
+           !is_live(&search->looks[0], (uintptr_t)address);
+}
+
+/* Goes on until one is. */
+static bool look_for_missing(void *address, const struct cal__block *block, void *argument)
 {
     struct search *search = argument;
-    search->missing += cal__time_is_before(block->time, search->time) &&
-                       !is_live(&search->looks[0], (uintptr_t)address);
-    return true;
+    search->any_missing = is_missing(search, address, block);
+    return !search->any_missing;
 }
 
 static bool drop_if_gone(void *address, const struct cal__block *block, void *argument)
 {
     const struct search *search = argument;
-    if (cal__time_is_before(block->time, search->time) &&
-        !is_live(&search->looks[0], (uintptr_t)address) &&
-        !is_live(&search->looks[1], (uintptr_t)address) && !is_busy(address))
+    if (is_missing(search, address, block) && !is_live(&search->looks[1], (uintptr_t)address) &&
+        !is_busy(address))
         cal__record_overlooked(address, search->time);
     return true;
 }
@@ -127,8 +133,8 @@ void cal__overlooked_drop(void)
     struct search search = {.time = cal__record_time()};
     bool good = look(&search.looks[0]);
     if (good)
-        cal__blocks_each(count_missing, &search);
-    if (good && search.missing != 0 && look(&search.looks[1]))
+        cal__blocks_each(look_for_missing, &search);
+    if (search.any_missing && look(&search.looks[1]))
         cal__blocks_each(drop_if_gone, &search);
     end_look(&search.looks[0]);
     end_look(&search.looks[1]);

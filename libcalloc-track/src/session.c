@@ -42,7 +42,8 @@ static _Atomic int process;    /* whose memory this is: not that of a child of v
 static _Atomic bool finished;  /* the profile of the exit is there */
 static int exit_status;
 static struct cal__mutex switching;
-static bool torn; /* this is the child of a fork, and another thread was about to switch */
+static bool
+    torn; /* the last switch did not end: it failed, or a fork came, and who was at it is not in the child */
 
 /* The calling thread does something of the library's own: what it allocates is not recorded. What it was before. */
 static bool enter(void)
