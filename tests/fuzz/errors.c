@@ -253,7 +253,9 @@ static unsigned char *take_interior(void)
     if (block == NULL)
         return NULL;
     unsigned char *address = block->address + 1 + offset % (block->size + 64);
-    return is_start(address) ? NULL : address;
+    /* Behind the block may be one that libc has allocated, for a thread say. */
+    bool perhaps = address >= block->address + block->size && (uintptr_t)address % 16 == 0;
+    return perhaps || is_start(address) ? NULL : address;
 }
 
 unsigned char *take_foreign(void)
