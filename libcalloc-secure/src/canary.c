@@ -10,10 +10,16 @@ void cal__canary_make_key(struct cal__canary_key *key, struct cal__random *rando
 /* How much of the slack is covered from its start; a multiple of 8 unless it is all. */
 static size_t covered(size_t length, size_t bound)
 {
-    if (bound >= length - CAL_CANARY_END)
+    if (length <= CAL_CANARY_END || bound >= length - CAL_CANARY_END)
         return length;
     size_t words = bound / CAL_CANARY_WORD;
     return (words == 0 ? 1 : words) * CAL_CANARY_WORD;
+}
+
+/* Words that end with the slack. */
+static size_t last_words(size_t length)
+{
+    return (length < CAL_CANARY_END ? length : CAL_CANARY_END) / CAL_CANARY_WORD;
 }
 
 void cal__canary_write_long(uint64_t word, unsigned char *slack, size_t length, size_t bound)
@@ -22,8 +28,8 @@ void cal__canary_write_long(uint64_t word, unsigned char *slack, size_t length, 
     for (size_t i = 0; i + CAL_CANARY_WORD <= end; i += CAL_CANARY_WORD)
         memcpy(slack + i, &word, sizeof word);
     word = cal__canary_turn(word, length);
-    memcpy(slack + length - 2 * CAL_CANARY_WORD, &word, sizeof word);
-    memcpy(slack + length - CAL_CANARY_WORD, &word, sizeof word);
+    for (size_t i = last_words(length); i != 0; i--)
+        memcpy(slack + length - i * CAL_CANARY_WORD, &word, sizeof word);
 }
 
 bool cal__canary_verify_long(uint64_t word, const unsigned char *slack, size_t length, size_t bound)
@@ -35,10 +41,11 @@ bool cal__canary_verify_long(uint64_t word, const unsigned char *slack, size_t l
         difference |= found ^ word;
     }
     word = cal__canary_turn(word, length);
-    memcpy(&found, slack + length - 2 * CAL_CANARY_WORD, sizeof found);
-    difference |= found ^ word;
-    memcpy(&found, slack + length - CAL_CANARY_WORD, sizeof found);
-    return (difference | (found ^ word)) == 0;
+    for (size_t i = last_words(length); i != 0; i--) {
+        memcpy(&found, slack + length - i * CAL_CANARY_WORD, sizeof found);
+        difference |= found ^ word;
+    }
+    return difference == 0;
 }
 
 CAL_COLD size_t cal__canary_damage(uint64_t word, const void *block, size_t requested,
@@ -46,7 +53,7 @@ CAL_COLD size_t cal__canary_damage(uint64_t word, const void *block, size_t requ
 {
     const unsigned char *bytes = block;
     size_t length = capacity - requested;
-    size_t end = length > CAL_CANARY_END ? covered(length, bound) : length;
+    size_t end = covered(length, bound);
     for (size_t i = 0; i < length; i++) {
         if (i == end && length - i > CAL_CANARY_END)
             i = length - CAL_CANARY_END;

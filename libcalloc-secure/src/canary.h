@@ -19,7 +19,7 @@
  * What remains: 7 + 48 bits; of N bytes of slack 7 bits for N = 1 and 2, 7 + 8 * (N - 2) up to 8.
  *
  * The cost is bounded: up to 16 bytes two words are stored or compared; of longer slack the first
- * BOUND bytes (at least 8) and the last 16, which are what an overflow that goes up and one that
+ * BOUND bytes (at least 8) and the last 32, which are what an overflow that goes up and one that
  * comes down from the next block have to cross. With a BOUND of SIZE_MAX it is all of the slack. */
 #ifndef CAL_CANARY_H
 #define CAL_CANARY_H
@@ -29,7 +29,7 @@
 #include "base.h"
 #include "random.h"
 
-enum { CAL_CANARY_WORD = 8, CAL_CANARY_END = 16 };
+enum { CAL_CANARY_WORD = 8, CAL_CANARY_END = 32 };
 
 struct cal__canary_key {
     uint64_t multiplier;

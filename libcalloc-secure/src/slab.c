@@ -122,6 +122,13 @@ static size_t looked_at_of(size_t room)
     return (bytes < room ? bytes : room) & ~(CAL_BLOCK_ALIGNMENT - 1);
 }
 
+/* The slack of which the functions of quick.h cover what is to be covered. */
+static size_t quick_slack(const struct cal_slab *slab)
+{
+    bool all = cal__hardened.settings.canary_bytes == CAL_QUICK_BOUND;
+    return all ? slab->room : CAL_QUICK_BOUND + CAL_CANARY_END;
+}
+
 static bool open_slab(struct cal_slab *slab)
 {
     if (slab->slots == 1)
@@ -133,10 +140,11 @@ static bool open_slab(struct cal_slab *slab)
         cal__canary_make_key(&state->key, cal__hardened_random());
     state->zeros = slab->fresh || cal__hardened.clean;
     state->place = cal__slot_place(slab);
-    state->quick_allocated = state->looked_at <= CAL_QUICK_LOOK ? CAL_QUICK_SLACK : 0;
+    size_t slack = quick_slack(slab);
+    state->quick_allocated = state->looked_at <= CAL_QUICK_LOOK ? slack : 0;
     /* Of all these the first slot is not used, so that there is one below. */
     bool below = slab->slots >= NEIGHBOURS_MIN && cal__hardened.settings.neighbours;
-    state->quick_freeing = slab->room <= CAL_HARDENED_PAGE && below ? CAL_QUICK_SLACK : 0;
+    state->quick_freeing = slab->room <= CAL_HARDENED_PAGE && below ? slack : 0;
     install_guard(slab, state);
     keep_first(slab, state);
     return true;
@@ -490,7 +498,7 @@ void cal__slab_start(void)
     cal__slab_role.protect = settings->metadata ? protect : NULL;
     cal__slab_role.place = settings->random_places ? random_bits : NULL;
     bool usual = settings->canary && settings->zero_on_free && settings->write_after_free >= 16 &&
-                 settings->canary_bytes >= CAL_QUICK_SLACK;
+                 settings->canary_bytes >= CAL_QUICK_BOUND;
     const struct cal__quick *quick = cal__quick_best();
     cal__hardened.wide_vectors = quick != &cal__quick_any;
     if (usual)

@@ -45,8 +45,8 @@ static void assert_slack(unsigned char *at, size_t requested, size_t capacity, s
     assert_int_equal(cal__canary_damage(word, at, requested, capacity, bound), capacity);
     for (size_t i = 0; i < capacity - requested; i++) {
         size_t slack = capacity - requested;
-        bool covered = slack <= 16 || bound >= slack - 16 || i < (bound & ~(size_t)7) || i < 8 ||
-                       slack - i <= 16;
+        bool covered = slack <= 32 || bound >= slack - 32 || i < (bound & ~(size_t)7) || i < 8 ||
+                       slack - i <= 32;
         if (!covered) {
             assert_true(is_prepared(start + requested + i, start + requested + i + 1));
             continue;
@@ -94,12 +94,12 @@ static void damage_in_what_is_not_covered_is_not_seen(void **state)
     prepare();
     cal__canary_write(word, block, 100, 1000, 64);
     block[100 + 64] ^= 1;
-    block[1000 - 17] ^= 1;
+    block[1000 - 33] ^= 1;
     assert_true(cal__canary_verify(word, block, 100, 1000, 64));
     assert_int_equal(cal__canary_damage(word, block, 100, 1000, 64), 1000);
-    block[1000 - 16] ^= 1;
+    block[1000 - 32] ^= 1;
     assert_false(cal__canary_verify(word, block, 100, 1000, 64));
-    assert_int_equal(cal__canary_damage(word, block, 100, 1000, 64), 984);
+    assert_int_equal(cal__canary_damage(word, block, 100, 1000, 64), 968);
 }
 
 static void what_the_block_holds_does_not_matter(void **state)

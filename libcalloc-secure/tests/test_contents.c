@@ -1,4 +1,6 @@
 /* What is in blocks of the hardened heap, behind them and before them. */
+#include <sys/wait.h>
+
 #include "cases.h"
 
 /* Around the borders of classes, and where blocks by themselves begin. */
@@ -37,10 +39,10 @@ static void first_and_last_bytes_of(size_t size, size_t bound)
     require(block != NULL);
     size_t room = room_of(block), slack = room - size;
     for (size_t i = 0; i < slack; i++) {
-        bool covered = i < bound || slack - i <= 16;
-        if (i == bound + 4 && slack > bound + 40)
-            i = slack - 30;
-        covered = i < bound || slack - i <= 16;
+        bool covered = i < bound || slack - i <= 32;
+        if (i == bound + 4 && slack > bound + 56)
+            i = slack - 46;
+        covered = i < bound || slack - i <= 32;
         block[size + i] ^= 0x10;
         require(cal_secure_validate() == covered);
         block[size + i] ^= 0x10;
@@ -48,13 +50,49 @@ static void first_and_last_bytes_of(size_t size, size_t bound)
     free(block);
 }
 
-static void bytes_at_borders(void)
+static void bytes_at_borders_of(size_t bound)
 {
     for (size_t i = 0; i < BORDERS; i++)
         for (size_t below = 0; below <= 40; below += below < 18 ? 1 : 11) {
-            first_and_last_bytes_of(borders[i] - below, 64);
-            first_and_last_bytes_of(borders[i] + below, 64);
+            first_and_last_bytes_of(borders[i] - below, bound);
+            first_and_last_bytes_of(borders[i] + below, bound);
         }
+}
+
+static void bytes_at_borders(void)
+{
+    bytes_at_borders_of(32);
+}
+
+static void more_bytes_at_borders(void)
+{
+    bytes_at_borders_of(64);
+}
+
+/* The short way from free() has to see each byte of the slack, which it does not by the functions that validate. Each
+ * damage is an error that ends the process, so a child has to make each. */
+static void every_byte_is_seen_by_free(void)
+{
+    static const size_t sizes[] = {1, 9, 24, 25, 41, 100, 200, 321, 600};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        unsigned char *block = opaque(malloc(sizes[i]));
+        size_t room = room_of(block), step = repeated(20) >= 20 ? 1 : 5;
+        for (size_t at = sizes[i]; at<room; at += room - at> 70 ? 1 + room / 16 : step) {
+            bool covered = at - sizes[i] < 32 || room - at <= 32;
+            pid_t child = fork();
+            require(child >= 0);
+            if (child == 0) {
+                freopen("/dev/null", "w", stderr);
+                block[at] ^= 0x10;
+                free(block);
+                _exit(0);
+            }
+            int status;
+            require(waitpid(child, &status, 0) == child);
+            require(covered ? WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT : status == 0);
+        }
+        free(block);
+    }
 }
 
 static void large_blocks_have_their_slack_covered(void)
@@ -320,7 +358,10 @@ static void state_is_told(void)
 /* clang-format off */
 static const struct test_case cases[] = {
     {"every_byte_of_small_blocks", IGNORED ",secure.canary_bytes=1M", every_byte_of_small_blocks, 0, true, 0},
-    {"bytes_at_borders", IGNORED ",secure.canary_bytes=64", bytes_at_borders, 0, true, 0},
+    {"bytes_at_borders", IGNORED, bytes_at_borders, 0, true, 0},
+    {"bytes_at_borders longer", IGNORED ",secure.canary_bytes=64", more_bytes_at_borders, 0, true, 0},
+    {"every_byte_is_seen_by_free light", "secure.level=light", every_byte_is_seen_by_free, 0, true, 0},
+    {"every_byte_is_seen_by_free standard", "secure.level=standard", every_byte_is_seen_by_free, 0, true, 0},
     {"large_blocks_have_their_slack_covered", IGNORED, large_blocks_have_their_slack_covered, 0, true, 0},
 /* The sanitizers that have names of their own for the family end a process that faults in their own way. */
 #ifndef CAL_FAMILY_PREFIX
