@@ -35,13 +35,30 @@ CAL_INLINE void *hand_out(struct cal_slab *slab, uint32_t slot, void *block, siz
     return block;
 }
 
+/* A slot that was never used; of memory that was, its zeros are made now. */
+static CAL_NOINLINE void *allocated_first(struct cal_slab *slab, uint32_t slot, void *block,
+                                          size_t bytes, unsigned how)
+{
+    const struct cal__slab_state *state = slab->state;
+    if (CAL_UNLIKELY(!is_usual(slab, bytes) || cal_slot_mark(slab, slot) != CAL_MARK_NEVER ||
+                     slab->room > CAL_QUICK_ZERO))
+        return cal__slab_allocated(slab, slot, block, bytes, how);
+    if (state->fresh)
+        cal__slot_touch(block);
+    if (!state->zeros)
+        make_zeros(block, slab->room);
+    else if (CAL_UNLIKELY(!are_zeros(block, state->looked_at) || !are_enough(state, bytes, how)))
+        return cal__slab_allocated(slab, slot, block, bytes, how);
+    return hand_out(slab, slot, block, bytes, how);
+}
+
 static void *allocated(struct cal_slab *slab, uint32_t slot, void *block, size_t bytes,
                        unsigned how)
 {
     const struct cal__slab_state *state = slab->state;
     if (CAL_UNLIKELY(!is_usual(slab, bytes) || cal_slot_mark(slab, slot) != CAL_MARK_FREED ||
                      !are_zeros(block, state->looked_at) || !are_enough(state, bytes, how)))
-        return cal__slab_allocated(slab, slot, block, bytes, how);
+        return allocated_first(slab, slot, block, bytes, how);
     return hand_out(slab, slot, block, bytes, how);
 }
 

@@ -215,14 +215,6 @@ static void zero_pages(char *start, size_t length)
     }
 }
 
-/* Who reads a page first gets that of zeros, and a second fault at the first write, for which all processors that the
- * process runs on are interrupted. So what is written next is not to be read first. */
-static void touch(const void *address)
-{
-    __atomic_fetch_or((uint64_t *)((uintptr_t)address & ~(sizeof(uint64_t) - 1)), 0,
-                      __ATOMIC_RELAXED);
-}
-
 /* A slot that was never used, for BYTES. True: it is zeros. */
 static bool first_use(const struct cal_slab *slab, const struct cal__slab_state *state, char *block,
                       size_t bytes)
@@ -231,10 +223,14 @@ static bool first_use(const struct cal_slab *slab, const struct cal__slab_state 
     if (!state->zeros) {
         if (!settings->zero_on_free)
             return false;
+        if (slab->room <= cal__hardened.page) {
+            memset(block, 0, slab->room);
+            return true;
+        }
         /* What the program has, and the canary behind that. */
-        touch(block);
-        touch(block + (bytes < slab->room ? bytes : slab->room - 1));
-        touch(block + slab->room - 1);
+        cal__slot_touch(block);
+        cal__slot_touch(block + (bytes < slab->room ? bytes : slab->room - 1));
+        cal__slot_touch(block + slab->room - 1);
         zero_pages(block, slab->room);
         return true;
     }
@@ -242,7 +238,7 @@ static bool first_use(const struct cal_slab *slab, const struct cal__slab_state 
     if (state->fresh && slab->room > cal__hardened.page)
         return true;
     if (state->fresh)
-        touch(block);
+        cal__slot_touch(block);
     if (CAL_UNLIKELY(!cal__zeros_all(block, state->looked_at)))
         report_written(slab, block);
     return state->looked_at == slab->room;

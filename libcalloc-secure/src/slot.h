@@ -75,6 +75,19 @@ CAL_INLINE uint64_t cal__slot_place(const struct cal_slab *slab)
     return cal__record_encode((uintptr_t)slab->first + slab->block_size);
 }
 
+/* Who reads a page first gets that of zeros, and a second fault at the first write, for which all processors that the
+ * process runs on are interrupted. So what is written next is not to be read first. For a word that nobody else uses. */
+CAL_INLINE void cal__slot_touch(const void *address)
+{
+    uint64_t *word = (uint64_t *)((uintptr_t)address & ~(sizeof(uint64_t) - 1));
+#ifdef __x86_64__
+    /* A fault of this is one of a write, though it is not locked. */
+    __asm__ volatile("orq $0, %0" : "+m"(*word));
+#else
+    __atomic_fetch_or(word, 0, __ATOMIC_RELAXED);
+#endif
+}
+
 CAL_INLINE unsigned char *cal__slot_block(const struct cal_slab *slab, uint32_t slot)
 {
     return (unsigned char *)slab->first + slot * slab->block_size;
