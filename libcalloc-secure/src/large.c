@@ -13,6 +13,7 @@
 #include "latch.h"
 #include "record.h"
 #include "report.h"
+#include "slot.h"
 #include "trace.h"
 
 /* A validation looks at blocks that other threads hold. It may only do so from LIVE to LOOKED and back: before,
@@ -26,6 +27,7 @@ struct fence {
 };
 
 struct state {
+    struct cal__quick_limits quick; /* both 0 */
     _Atomic unsigned stage;
     size_t requested;
     uint64_t word; /* the canary's, its own */
@@ -178,6 +180,7 @@ static bool put_fences(const struct cal_slab *slab)
 bool cal__large_open(struct cal_slab *slab)
 {
     struct state *state = slab->state;
+    state->quick = (struct cal__quick_limits){0, 0};
     state->fresh = slab->fresh;
     return put_fences(slab);
 }

@@ -16,7 +16,7 @@
 CAL_INLINE bool is_usual(const struct cal_slab *slab, size_t bytes)
 {
     const struct cal__slab_state *state = slab->state;
-    return slab->room - bytes <= state->quick_allocated && cal__slot_place(slab) == state->place;
+    return slab->room - bytes <= state->quick.allocated && cal__slot_place(slab) == state->place;
 }
 
 /* Whether all that the program is to find zero is known to be, where the start of the block was looked at. */
@@ -45,10 +45,13 @@ static CAL_NOINLINE void *allocated_first(struct cal_slab *slab, uint32_t slot, 
         return cal__slab_allocated(slab, slot, block, bytes, how);
     if (state->fresh)
         cal__slot_touch(block);
-    if (!state->zeros)
+    if (!state->zeros) {
+        cal__slot_set_busy(slab, slot);
         make_zeros(block, slab->room);
-    else if (CAL_UNLIKELY(!are_zeros(block, state->looked_at) || !are_enough(state, bytes, how)))
+    } else if (CAL_UNLIKELY(!are_zeros(block, state->looked_at) ||
+                            !are_enough(state, bytes, how))) {
         return cal__slab_allocated(slab, slot, block, bytes, how);
+    }
     return hand_out(slab, slot, block, bytes, how);
 }
 
@@ -102,7 +105,7 @@ CAL_INLINE bool is_right(const struct cal_slab *slab, uint32_t slot, void *block
     const struct cal__slab_state *state = slab->state;
     uint64_t sum = cal__canary_sum(&state->key, slot);
     const unsigned char *start = block;
-    return room - requested <= state->quick_freeing &&
+    return room - requested <= state->quick.freeing &&
            (call->bytes == CAL_CALL_UNKNOWN || call->bytes == requested) &&
            canary_is_whole(cal__canary_of_sum(sum), block, room, room - requested) &&
            neighbour_is_right(slab, slot - 1, start - slab->block_size,

@@ -141,10 +141,10 @@ static bool open_slab(struct cal_slab *slab)
     state->zeros = slab->fresh || cal__hardened.clean;
     state->place = cal__slot_place(slab);
     size_t slack = quick_slack(slab);
-    state->quick_allocated = state->looked_at <= CAL_QUICK_LOOK ? slack : 0;
+    state->quick.allocated = state->looked_at <= CAL_QUICK_LOOK ? slack : 0;
     /* Of all these the first slot is not used, so that there is one below. */
     bool below = slab->slots >= NEIGHBOURS_MIN && cal__hardened.settings.neighbours;
-    state->quick_freeing = slab->room <= CAL_HARDENED_PAGE && below ? slack : 0;
+    state->quick.freeing = slab->room <= CAL_HARDENED_PAGE && below ? slack : 0;
     install_guard(slab, state);
     keep_first(slab, state);
     return true;

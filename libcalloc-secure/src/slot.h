@@ -17,12 +17,17 @@ enum { CAL_MARK_KIND_SHIFT = 28 };
 /* The mark of a slot that is kept and zeros. One that is kept without this bit is busy: others look away. */
 #define CAL_MARK_HELD (CAL_MARK_KEPT | 1)
 
+/* What each state of a slab begins with: the slack of the longest requests that the functions of quick.h allocate and
+ * free; 0: they do neither, as they must not where the rest of the state is another one. */
+struct cal__quick_limits {
+    size_t allocated, freeing;
+};
+
 struct cal__slab_state {
+    struct cal__quick_limits quick;
     struct cal__canary_key key;
     uint64_t place;     /* cal__slot_place() of the slab */
     uint32_t looked_at; /* bytes at the start of a slot that are looked at when it is used again */
-    /* Slack of the longest requests that the functions of quick.h allocate and free; 0: they do neither. */
-    size_t quick_allocated, quick_freeing;
     enum cal__guard guard;
     bool fresh; /* the slab was made of memory that nobody had used */
     bool zeros; /* so slots that were never used are zeros, or because all free memory is */
