@@ -262,14 +262,20 @@ void cal__hooked_free(void *block, const struct cal_call *call)
     errno = saved;
 }
 
+/* Both ends of it, if it is one. */
+static void fetch(const void *block, size_t size)
+{
+    __builtin_prefetch(block, 1);
+    __builtin_prefetch((const void *)((uintptr_t)block + size - 64), 1);
+}
+
 /* About 35 instructions beside those of the role, for a slot of the thread's own. The role may overwrite all of the
  * block: what it begins and ends with is fetched while the slot's mark is. */
 void cal__hooked_free_lean(struct cal__page *page, void *block, const struct cal_call *call)
 {
     uint64_t address = cal__slots_address(page);
     struct cal__slots *slots = (struct cal__slots *)address;
-    __builtin_prefetch(block, 1);
-    __builtin_prefetch((char *)block + page->block_size - 64, 1);
+    fetch(block, page->block_size);
     /* No record at all is below zero. */
     if (CAL_UNLIKELY(address - 1 >= CAL_SLOTS_LAST || cal__page_heap(page) != cal__thread_heap ||
                      atomic_load_explicit(&cal__hooks_lean.most, memory_order_acquire) == 0)) {
