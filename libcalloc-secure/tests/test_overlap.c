@@ -45,6 +45,11 @@ static void assert_canary(size_t room, size_t length)
             fail_msg("byte %zu, slack %zu of %zu", i, length, room);
         block[i] ^= 1;
     }
+    /* Nor what is beside it. */
+    memset(memory, 0x5a, BESIDE);
+    memset(block + room, 0x5a, BESIDE);
+    if (!canary_is_whole(word, (char *)block, room, length))
+        fail_msg("%zu of %zu, with other neighbours", length, room);
 }
 
 static void canaries_are_those_of_any_length(void **state)
