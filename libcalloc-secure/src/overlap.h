@@ -24,7 +24,7 @@ CAL_INLINE size_t second_of(size_t size)
 }
 
 /* Whether the SIZE bytes, a multiple of 16 from 16 on, are zeros. */
-CAL_INLINE bool are_zeros(void *memory, size_t size)
+CAL_INLINE bool cal__overlap_are_zeros(void *memory, size_t size)
 {
     char *start = memory, *end = start + size;
     if (CAL_UNLIKELY(size < VECTOR)) {
@@ -46,7 +46,7 @@ CAL_INLINE bool are_zeros(void *memory, size_t size)
 }
 
 /* Makes them zeros. */
-CAL_INLINE void make_zeros(void *memory, size_t size)
+CAL_INLINE void cal__overlap_clear(void *memory, size_t size)
 {
     char *start = memory, *end = start + size;
     if (CAL_UNLIKELY(size < VECTOR)) {
@@ -128,7 +128,7 @@ CAL_INLINE wide canary_at(uint64_t word, size_t covered, size_t turned)
 
 /* The canary WORD in a slack of LENGTH bytes, at least 8, of a block of ROOM that nobody uses yet: bytes before the
  * slack may become zeros. */
-CAL_INLINE void write_canary(uint64_t word, char *block, size_t room, size_t length)
+CAL_INLINE void cal__overlap_write(uint64_t word, char *block, size_t room, size_t length)
 {
     if (CAL_UNLIKELY(room < VECTOR)) {
         cal__canary_write_short(word, block + room - length, length);
@@ -139,7 +139,7 @@ CAL_INLINE void write_canary(uint64_t word, char *block, size_t room, size_t len
     WIDE(slack.last) = canary_at(word, slack.covered, slack.turned);
 }
 
-CAL_INLINE bool canary_is_whole(uint64_t word, char *block, size_t room, size_t length)
+CAL_INLINE bool cal__overlap_verify(uint64_t word, char *block, size_t room, size_t length)
 {
     if (CAL_UNLIKELY(room < VECTOR))
         return cal__canary_verify_short(word, block + room - length, length);

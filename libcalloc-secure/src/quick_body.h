@@ -29,7 +29,7 @@ CAL_INLINE void *hand_out(struct cal_slab *slab, uint32_t slot, void *block, siz
                           unsigned how)
 {
     cal__slot_set_busy(slab, slot);
-    write_canary(cal__slot_canary(slab, slot), block, slab->room, slab->room - bytes);
+    cal__overlap_write(cal__slot_canary(slab, slot), block, slab->room, slab->room - bytes);
     cal__slot_set_live(slab, slot, cal__kind_of((enum cal_call_kind)(how >> CAL_SLOT_KIND_SHIFT)),
                        bytes);
     return block;
@@ -47,8 +47,8 @@ static CAL_NOINLINE void *allocated_first(struct cal_slab *slab, uint32_t slot, 
         cal__slot_touch(block);
     if (!state->zeros) {
         cal__slot_set_busy(slab, slot);
-        make_zeros(block, slab->room);
-    } else if (CAL_UNLIKELY(!are_zeros(block, state->looked_at) ||
+        cal__overlap_clear(block, slab->room);
+    } else if (CAL_UNLIKELY(!cal__overlap_are_zeros(block, state->looked_at) ||
                             !are_enough(state, bytes, how))) {
         return cal__slab_allocated(slab, slot, block, bytes, how);
     }
@@ -60,7 +60,8 @@ static void *allocated(struct cal_slab *slab, uint32_t slot, void *block, size_t
 {
     const struct cal__slab_state *state = slab->state;
     if (CAL_UNLIKELY(!is_usual(slab, bytes) || cal_slot_mark(slab, slot) != CAL_MARK_FREED ||
-                     !are_zeros(block, state->looked_at) || !are_enough(state, bytes, how)))
+                     !cal__overlap_are_zeros(block, state->looked_at) ||
+                     !are_enough(state, bytes, how)))
         return allocated_first(slab, slot, block, bytes, how);
     return hand_out(slab, slot, block, bytes, how);
 }
@@ -78,7 +79,7 @@ static CAL_NOINLINE enum cal_slot_verdict hold_zeroed(struct cal_slab *slab, uin
 {
     size_t room = slab->room;
     if (CAL_LIKELY(room <= CAL_QUICK_ZERO))
-        make_zeros(block, room);
+        cal__overlap_clear(block, room);
     else
         memset(block, 0, room);
     cal_slot_set_mark(slab, slot, CAL_MARK_HELD);
@@ -107,7 +108,7 @@ CAL_INLINE bool is_right(const struct cal_slab *slab, uint32_t slot, void *block
     const unsigned char *start = block;
     return room - requested <= state->quick.freeing &&
            (call->bytes == CAL_CALL_UNKNOWN || call->bytes == requested) &&
-           canary_is_whole(cal__canary_of_sum(sum), block, room, room - requested) &&
+           cal__overlap_verify(cal__canary_of_sum(sum), block, room, room - requested) &&
            neighbour_is_right(slab, slot - 1, start - slab->block_size,
                               cal__canary_of_sum(sum - state->key.multiplier));
 }
@@ -120,7 +121,7 @@ static enum cal_slot_verdict freeing(struct cal_slab *slab, uint32_t slot, void 
     size_t room = slab->room;
     if (CAL_UNLIKELY(room > CAL_QUICK_ZERO))
         return release_zeroed(block, room);
-    make_zeros(block, room);
+    cal__overlap_clear(block, room);
     return CAL_SLOT_RELEASE;
 }
 

@@ -9,6 +9,7 @@
 #include "hardened.h"
 #include "hold.h"
 #include "large.h"
+#include "overlap.h"
 #include "quick.h"
 #include "record.h"
 #include "report.h"
@@ -381,6 +382,9 @@ enum cal_slot_verdict cal__slab_freeing(struct cal_slab *slab, uint32_t slot, vo
     return cal__hold_block(block, slab->block_size) ? CAL_SLOT_KEEP : CAL_SLOT_RELEASE;
 }
 
+/* All of the block that is to be looked at is when it is used again; what is written there until then is written still. */
+enum { LEAVING_LOOK = 256 };
+
 void cal__slab_leave(struct cal_slab *slab, uint32_t slot, void *block, size_t size)
 {
     if (CAL_UNLIKELY(slab == NULL || slab->block_size != size ||
@@ -388,7 +392,8 @@ void cal__slab_leave(struct cal_slab *slab, uint32_t slot, void *block, size_t s
                      cal_slot_mark(slab, slot) != CAL_MARK_HELD))
         cal__record_broken(block);
     const struct cal__slab_state *state = slab->state;
-    if (CAL_UNLIKELY(!cal__zeros_all(block, state->looked_at)))
+    size_t bytes = state->looked_at < LEAVING_LOOK ? state->looked_at : LEAVING_LOOK;
+    if (CAL_UNLIKELY(bytes != 0 && !cal__overlap_are_zeros(block, bytes)))
         report_written(slab, block);
     cal_slot_release(block);
 }

@@ -30,17 +30,17 @@ static void assert_canary(size_t room, size_t length)
     uint64_t word = cal__canary_word(&key, room + length);
     size_t requested = room - length;
     surround(room);
-    write_canary(word, (char *)block, room, length);
+    cal__overlap_write(word, (char *)block, room, length);
     assert_surrounded(room);
     assert_int_equal(cal__canary_damage(word, block, requested, room, VECTOR), room);
     assert_true(cal__zeros_all(block, requested & ~(size_t)(ALIGNMENT - 1)));
     /* What the program holds does not matter. */
     memset(block, 0x5a, requested);
-    if (!canary_is_whole(word, (char *)block, room, length))
+    if (!cal__overlap_verify(word, (char *)block, room, length))
         fail_msg("%zu of %zu", length, room);
     for (size_t i = 0; i < room; i++) {
         block[i] ^= 1;
-        if (canary_is_whole(word, (char *)block, room, length) !=
+        if (cal__overlap_verify(word, (char *)block, room, length) !=
             cal__canary_verify(word, block, requested, room, VECTOR))
             fail_msg("byte %zu, slack %zu of %zu", i, length, room);
         block[i] ^= 1;
@@ -48,7 +48,7 @@ static void assert_canary(size_t room, size_t length)
     /* Nor what is beside it. */
     memset(memory, 0x5a, BESIDE);
     memset(block + room, 0x5a, BESIDE);
-    if (!canary_is_whole(word, (char *)block, room, length))
+    if (!cal__overlap_verify(word, (char *)block, room, length))
         fail_msg("%zu of %zu, with other neighbours", length, room);
 }
 
@@ -67,10 +67,10 @@ static void each_byte_that_is_not_zero_is_seen(void **state)
     (void)state;
     for (size_t size = ALIGNMENT; size <= LONGEST; size += ALIGNMENT) {
         surround(size);
-        assert_true(are_zeros(block, size));
+        assert_true(cal__overlap_are_zeros(block, size));
         for (size_t i = 0; i < size; i++) {
             block[i] = 0x80;
-            if (are_zeros(block, size))
+            if (cal__overlap_are_zeros(block, size))
                 fail_msg("byte %zu of %zu", i, size);
             block[i] = 0;
         }
@@ -83,7 +83,7 @@ static void all_is_made_zero_and_nothing_else(void **state)
     for (size_t size = ALIGNMENT; size <= LONGEST; size += ALIGNMENT) {
         surround(size);
         memset(block, 0x77, size);
-        make_zeros(block, size);
+        cal__overlap_clear(block, size);
         assert_true(cal__zeros_all(block, size));
         assert_surrounded(size);
     }
