@@ -753,9 +753,11 @@ END
     until_it pgrep -f -- --type=renderer
     local process type
     for process in $(pgrep -f '/chromium/chromium '); do
-        type=$(tr '\0' ' ' <"/proc/$process/cmdline" | grep -oE -- '--type=[a-z-]+' || true)
-        loaded "chromium ${type:-browser}" "$process"
+        type=$({ tr '\0' ' ' <"/proc/$process/cmdline"; } 2>/dev/null | grep -oE -- '--type=[a-z-]+' || true)
+        loaded "chromium ${type:-browser}" "$process" 2>/dev/null
     done
+    # One that has ended meanwhile has nothing loaded any more.
+    sed -i '/^chromium .* is not there$/d' loaded
     sort -u loaded -o loaded
     pkill -f '/chromium/chromium ' || true
     wait || true
