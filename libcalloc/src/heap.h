@@ -26,6 +26,9 @@
  * blocks together, which is about as many allocations at most. */
 #define CAL_TICKS 16384
 
+/* Random bytes that a heap has at hand, each for the choice of one slot (slots.h). */
+#define CAL_HEAP_CHOICES 192
+
 struct cal__bin {
     struct cal__page *current; /* heap->free[class] holds blocks of this page only */
     struct cal__link partial_first;
@@ -61,6 +64,10 @@ struct cal__heap {
     struct cal__lock lock; /* guards `returned` and page->heap of its pages */
     /* Pages that had a remote free after asking for notice; a link. */
     _Atomic uint64_t returned;
+
+    /* Those not used yet are the first; what was used is zero. */
+    uint32_t choices_left;
+    uint8_t choices[CAL_HEAP_CHOICES];
 
     struct cal__gather *_Atomic gather; /* what is on the way to other heaps' pages, or NULL */
     unsigned strays;                    /* remote frees before there was `gather` */

@@ -156,7 +156,7 @@ void *cal__hooked_allocate_lean(size_t size, cal__allocate *slow, unsigned how)
         return cal__observed_allocate(size, slow, how);
     if (CAL_UNLIKELY(heap->mode != atomic_load_explicit(&cal__heap_mode, memory_order_relaxed)))
         return slow(size);
-    size_t size_class = cal__class_with_slots(cal__size_class(size + cal__slots_played.extra));
+    size_t size_class = cal__size_class_with_slots(size + cal__slots_played.extra);
     struct cal__page *page = heap->bins[size_class].current;
     if (CAL_UNLIKELY(page == NULL))
         return slow(size);
@@ -164,10 +164,9 @@ void *cal__hooked_allocate_lean(size_t size, cal__allocate *slow, unsigned how)
     if (CAL_UNLIKELY(address > CAL_SLOTS_LAST))
         cal__link_broken(page);
     struct cal__slots *slots = (struct cal__slots *)address;
-    if (CAL_UNLIKELY(slots->next == CAL_SLOT_ANY))
+    uint32_t slot = cal__slots_take_next(slots, page, heap);
+    if (CAL_UNLIKELY(slot == CAL_SLOT_ANY))
         return allocate_replenished(size, slow, how, page);
-    uint32_t slot = cal__slots_take_next(slots, page);
-    heap->taken[size_class]++;
     return cal__slots_played.allocated(&slots->slab, slot, cal__slots_block(slots, slot), size,
                                        how);
 }

@@ -72,6 +72,15 @@ CAL_INLINE unsigned cal__class_with_slots(unsigned size_class)
     return cal__class_coarse[size_class];
 }
 
+/* The same for a request of SIZE bytes, which most likely are few. */
+CAL_INLINE unsigned cal__size_class_with_slots(size_t size)
+{
+    size_t last = size - 1;
+    unsigned size_class =
+        CAL_LIKELY(last < CAL_SMALL_MAX) ? (unsigned)(last >> 4) : cal__size_class(size);
+    return cal__class_with_slots(size_class);
+}
+
 CAL_INLINE size_t cal__class_granules(unsigned size_class)
 {
     return cal__class_size(size_class) <= CAL_SLAB_SMALL_MAX ? 1 : CAL_SLAB_LARGE_GRANULES;

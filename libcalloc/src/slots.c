@@ -16,6 +16,9 @@
 
 #define played cal__slots_played
 
+/* Of one in so many choices off the short way the record is looked at. */
+#define LOOK_SHARE 4
+
 /* Guards the shelves, and the pages that could not be given back. */
 static struct cal__lock lock;
 static struct cal__link unused[SHELVES];
@@ -403,40 +406,6 @@ static uint32_t take_first(struct cal__slots *slots, struct cal__page *page)
     return slot;
 }
 
-/* Now and then, by random bits that are left over, all of the record is looked at. */
-static void look_at_some(const struct cal__page *page, uint64_t random)
-{
-    if (random % 16 == 0)
-        cal__slots_check(page);
-}
-
-static uint32_t take_random(struct cal__slots *slots, struct cal__page *page)
-{
-    if (CAL_UNLIKELY(slots->word >= words_of(slots->slab.slots)))
-        cal__link_broken(slots);
-    if (slots->slab.free_slots[slots->word] == 0)
-        choose_word(slots);
-    if (slots->choices <= 1) {
-        uint64_t random = played.random();
-        look_at_some(page, random);
-        slots->choices = CAL_SLOTS_CHOOSER(random);
-    }
-    slots->next = cal__slots_choose(slots, slots->slab.free_slots[slots->word]);
-    return cal__slots_take_next(slots, page);
-}
-
-/* There is a slot at hand; CAL_SLOT_ANY if the role has held the last one. */
-static uint32_t take_chosen(struct cal__slots *slots, struct cal__page *page)
-{
-    if (CAL_LIKELY(played.choose == NULL))
-        return played.random == NULL ? take_first(slots, page) : take_random(slots, page);
-    uint32_t slot = played.choose(&slots->slab);
-    if (slot >= slots->slab.slots || !is_free(slots, slot))
-        return CAL_SLOT_ANY;
-    withdraw(slots, page, slot);
-    return slot;
-}
-
 /* False when all slots are used. The last one at hand would be no choice, so there are to be some more. */
 static bool have_at_hand(struct cal__page *page, struct cal__slots *slots)
 {
@@ -450,6 +419,58 @@ static bool have_at_hand(struct cal__page *page, struct cal__slots *slots)
     return true;
 }
 
+static void fill_choices(struct cal__heap *heap)
+{
+    for (size_t i = 0; i < CAL_HEAP_CHOICES; i += sizeof(uint64_t)) {
+        uint64_t random = played.random();
+        memcpy(heap->choices + i, &random, sizeof random);
+    }
+    heap->choices_left = CAL_HEAP_CHOICES;
+}
+
+/* There is a slot at hand. */
+static void choose_next(struct cal__slots *slots, struct cal__page *page, struct cal__heap *heap)
+{
+    if (CAL_UNLIKELY(slots->word >= words_of(slots->slab.slots)))
+        cal__link_broken(slots);
+    if (slots->slab.free_slots[slots->word] == 0)
+        choose_word(slots);
+    if (!cal__slots_can_choose(heap))
+        fill_choices(heap);
+    /* Now and then all of the record is looked at. Nobody can foresee when. */
+    if (heap->choices[heap->choices_left - 1] % LOOK_SHARE == 0)
+        cal__slots_check(page);
+    cal__slots_choose_next(slots, heap, slots->slab.free_slots[slots->word]);
+}
+
+/* There is a slot at hand. The next is chosen too, if there is one without asking others for it: so the short way
+ * finds it. */
+static uint32_t take_random(struct cal__slots *slots, struct cal__page *page,
+                            struct cal__heap *heap)
+{
+    if (slots->next == CAL_SLOT_ANY)
+        choose_next(slots, page, heap);
+    uint32_t slot = slots->next;
+    withdraw(slots, page, slot);
+    slots->next = CAL_SLOT_ANY;
+    if (have_at_hand(page, slots))
+        choose_next(slots, page, heap);
+    return slot;
+}
+
+/* There is a slot at hand; CAL_SLOT_ANY if the role has held the last one. */
+static uint32_t take_chosen(struct cal__slots *slots, struct cal__page *page,
+                            struct cal__heap *heap)
+{
+    if (CAL_LIKELY(played.choose == NULL))
+        return played.random == NULL ? take_first(slots, page) : take_random(slots, page, heap);
+    uint32_t slot = played.choose(&slots->slab);
+    if (slot >= slots->slab.slots || !is_free(slots, slot))
+        return CAL_SLOT_ANY;
+    withdraw(slots, page, slot);
+    return slot;
+}
+
 void *cal__slots_take(struct cal__heap *heap, struct cal__page *page, uint32_t *slot)
 {
     uint64_t address = cal__slots_address(page);
@@ -460,9 +481,9 @@ void *cal__slots_take(struct cal__heap *heap, struct cal__page *page, uint32_t *
     if (CAL_UNLIKELY(page->list != CAL_LIST_CURRENT || cal__page_heap(page) != heap ||
                      slots->page.word * CAL_PLAIN_LOAD(cal__sealed.decode) != (uintptr_t)page))
         cal__link_broken(page);
-    if (!have_at_hand(page, slots))
+    if (slots->next == CAL_SLOT_ANY && !have_at_hand(page, slots))
         return NULL;
-    *slot = take_chosen(slots, page);
+    *slot = take_chosen(slots, page, heap);
     if (CAL_UNLIKELY(*slot == CAL_SLOT_ANY)) {
         /* The role may have held what was left. */
         if (!have_at_hand(page, slots))

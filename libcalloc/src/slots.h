@@ -36,8 +36,7 @@ enum cal__slot_mark {
 struct cal__slots {
     struct cal_slab slab; /* what the add-on sees */
     /* What is used for each block, in the second line with the end of the first. */
-    uint64_t factor;  /* which offsets start a slot (size_class.h) */
-    uint64_t choices; /* random bits, to be used from the lowest, below one that ends them */
+    uint64_t factor; /* which offsets start a slot (size_class.h) */
     uint32_t
         next; /* the next choice, already made, or CAL_SLOT_ANY; its bit is still in free_slots */
     uint32_t word;       /* of free_slots: where random choices are made */
@@ -46,15 +45,15 @@ struct cal__slots {
     uint64_t *resting;   /* free again, and not at hand yet */
     uint32_t rest;       /* bits in `resting` */
     uint32_t last_freed; /* the slot that rests longest, if it rests */
+    uint32_t reach;      /* slots from the first on that were at hand ever */
+    uint32_t first_word; /* of free_slots: those before it are zero */
 
     struct cal__link page;
     struct cal__link next_unused;
-    uint64_t sum;   /* of all that does not change while the page is open: cal__slots_check() */
-    unsigned shelf; /* where it waits for its next use */
-    uint32_t first_word; /* of free_slots: those before it are zero */
-    uint64_t expiry;     /* of one that rests (slots_large.c), in milliseconds */
-    uint32_t reach;      /* slots from the first on that were at hand ever */
-    bool withholds;      /* some slots are, maybe beyond the reach */
+    uint64_t sum;    /* of all that does not change while the page is open: cal__slots_check() */
+    unsigned shelf;  /* where it waits for its next use */
+    bool withholds;  /* some slots are, maybe beyond the reach */
+    uint64_t expiry; /* of one that rests (slots_large.c), in milliseconds */
 } __attribute__((aligned(64)));
 
 _Static_assert(offsetof(struct cal__slots, page) == 128,
@@ -150,37 +149,48 @@ CAL_INLINE uint32_t cal__slots_claim(struct cal__slots *slots, uint32_t slot)
     return mark;
 }
 
-/* The choices left that a number of random bits is good for: the bits below the uppermost one. */
-#define CAL_SLOTS_CHOICES         10
-#define CAL_SLOTS_CHOOSER(random) (((random) >> 4) | (uint64_t)1 << 6 * CAL_SLOTS_CHOICES)
-
-/* One of the slots of `word`, by chance; there is one. Six random bits turn the part of the word that has free
- * slots; the lowest bit that is set then is the choice. */
-CAL_INLINE uint32_t cal__slots_choose(struct cal__slots *slots, uint64_t word)
+/* Whether there is a random byte for a choice, or what says so was overwritten. */
+CAL_INLINE bool cal__slots_can_choose(const struct cal__heap *heap)
 {
-    unsigned lowest = (unsigned)__builtin_ctzll(word);
-    unsigned length = 64 - (unsigned)__builtin_clzll(word) - lowest;
-    unsigned turn = lowest + ((unsigned)slots->choices & 63) * length / 64;
-    slots->choices >>= 6;
-    uint64_t turned = word >> turn | word << ((64 - turn) & 63);
-    return slots->word * 64 + (((unsigned)__builtin_ctzll(turned) + turn) & 63);
+    return CAL_LIKELY(heap->choices_left - 1 < CAL_HEAP_CHOICES);
 }
 
-/* Takes the slot that was chosen last time, and chooses the next one. That it is known a while before lets its
- * memory be fetched meanwhile: blocks chosen by chance are seldom in the cache. `next` is not CAL_SLOT_ANY. */
-CAL_INLINE uint32_t cal__slots_take_next(struct cal__slots *slots, struct cal__page *page)
+/* Makes one of the slots of `word`, which is that of slots->word, the next, by chance; there is one. A random byte turns
+ * the part of the word that has free slots; the lowest bit that is set then is the choice. That it is known a while
+ * before lets its memory be fetched meanwhile: blocks chosen by chance are seldom in the cache. */
+CAL_INLINE void cal__slots_choose_next(struct cal__slots *slots, struct cal__heap *heap,
+                                       uint64_t word)
 {
-    uint32_t slot = slots->next;
+    unsigned lowest = (unsigned)__builtin_ctzll(word);
+    unsigned length = (unsigned)__builtin_clzll(word) ^ 63;
+    length += 1 - lowest;
+    uint8_t *choice = &heap->choices[--heap->choices_left];
+    unsigned turn = lowest + *choice * length / 256;
+    *choice = 0;
+    uint64_t turned = word >> turn | word << ((64 - turn) & 63);
+    uint32_t next = slots->word * 64 + (((unsigned)__builtin_ctzll(turned) + turn) & 63);
+    slots->next = next;
+    __builtin_prefetch(&slots->slab.marks[next], 1);
+    __builtin_prefetch((char *)slots->slab.first + next * slots->slab.block_size, 1);
+}
+
+/* Takes the slot that was chosen last time, and chooses the next one. CAL_SLOT_ANY, and nothing is done, where that is
+ * more than to choose among the word's. */
+CAL_INLINE uint32_t cal__slots_take_next(struct cal__slots *slots, struct cal__page *page,
+                                         struct cal__heap *heap)
+{
+    uint32_t slot = slots->next, at_hand = slots->at_hand - 1;
+    /* Where there is no next any word will do. */
     uint64_t *place = &slots->slab.free_slots[slots->word];
     uint64_t word = *place & ~((uint64_t)1 << slot % 64);
-    *place = word;
+    if (CAL_UNLIKELY(slot == CAL_SLOT_ANY || at_hand <= slots->few || word == 0 ||
+                     !cal__slots_can_choose(heap)))
+        return CAL_SLOT_ANY;
     page->countdown++;
-    slots->next = CAL_SLOT_ANY;
-    if (CAL_LIKELY(--slots->at_hand > slots->few && word != 0 && slots->choices > 1)) {
-        uint32_t next = slots->next = cal__slots_choose(slots, word);
-        __builtin_prefetch(&slots->slab.marks[next], 1);
-        __builtin_prefetch((char *)slots->slab.first + next * slots->slab.block_size, 1);
-    }
+    heap->taken[page->size_class]++;
+    *place = word;
+    slots->at_hand = at_hand;
+    cal__slots_choose_next(slots, heap, word);
     return slot;
 }
 

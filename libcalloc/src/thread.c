@@ -289,6 +289,9 @@ static void after_fork_in_child(void)
         cal__gather_inherit(heap);
     FOR_EACH_HEAP(heap)
     {
+        /* The parent makes its choices by those at hand; this process is to make others. */
+        if (heap->choices_left != 0)
+            heap->choices_left = 0;
         if (heap == own || heap == &cal__heap_late || !heap->in_use)
             continue;
         others = true;

@@ -3,6 +3,8 @@
 #include "support.h"
 
 #include <calloc/hooks.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 
 /* The add-on. */
 
@@ -328,6 +330,48 @@ static void two_slabs_have_two_orders(void **state)
     in_child(choose_twice);
 }
 
+/* What the process had at hand for choices is no child's. */
+enum { CHOSEN = 64 };
+
+static void choose_in_child(uint32_t *chosen, uint64_t seed)
+{
+    pid_t child = fork();
+    require(child >= 0);
+    if (child == 0) {
+        bits = (struct random){seed};
+        for (size_t i = 0; i < CHOSEN; i++)
+            slab_of(get(256), 256, &chosen[i]);
+        _exit(0);
+    }
+    int status;
+    require(waitpid(child, &status, 0) == child && status == 0);
+}
+
+static void choose_in_children(void)
+{
+    size_t length = 2 * CHOSEN * sizeof(uint32_t);
+    uint32_t ascending, same = 0;
+    uint32_t *chosen =
+        mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    require(chosen != MAP_FAILED);
+    play(true, false);
+    uint32_t count = fill_slab(256, &ascending);
+    for (uint32_t i = 0; i < count; i++)
+        free(blocks[i]);
+    free(get(256));
+    choose_in_child(chosen, 2);
+    choose_in_child(chosen + CHOSEN, 3);
+    for (size_t i = 0; i < CHOSEN; i++)
+        same += chosen[i] == chosen[CHOSEN + i];
+    require(same < CHOSEN / 2);
+    munmap(chosen, length);
+}
+
+static void forked_processes_choose_by_themselves(void **state)
+{
+    in_child(choose_in_children);
+}
+
 /* Zeros. */
 
 static volatile size_t observed;
@@ -469,6 +513,7 @@ int main(void)
         cmocka_unit_test(a_slab_is_cut_as_far_as_it_is_used),
         cmocka_unit_test(random_choices_are_spread),
         cmocka_unit_test(two_slabs_have_two_orders),
+        cmocka_unit_test(forked_processes_choose_by_themselves),
         cmocka_unit_test(the_add_on_says_whether_there_are_zeros),
         cmocka_unit_test(slabs_know_whether_they_are_fresh),
         cmocka_unit_test(an_observer_sees_all_while_it_is_registered),

@@ -214,10 +214,11 @@ struct cal_slots {
      * called. May run with locks held. */
     void (*close)(struct cal_slab *slab);
 
-    /* 64 random bits, for about ten slots; asked for again and again. Where there is this function and no
-     * choose(), the slots that are handed out are random ones of `free_slots`: in the same word as the last,
-     * or in a random one, or the next that has any, when that is used up; there the next from a random
-     * place between the first and the last on. In several threads at a time. May run with locks held. */
+    /* 64 random bits, for eight slots; asked for again and again, by each thread for some hundred slots at a
+     * time. Where there is this function and no choose(), the slots that are handed out are random ones of
+     * `free_slots`: in the same word as the last, or in a random one, or the next that has any, when that is
+     * used up; there the next from a random place between the first and the last on. In several threads at a
+     * time. May run with locks held. */
     uint64_t (*random)(void);
 
     /* Which of the slots in `free_slots` is handed out. CAL_SLOT_ANY, or one that is not free: the first.
