@@ -22,7 +22,8 @@ CAL_INLINE bool is_usual(const struct cal_slab *slab, size_t bytes)
 /* Whether all that the program is to find zero is known to be, where the start of the block was looked at. */
 CAL_INLINE bool are_enough(const struct cal__slab_state *state, size_t bytes, unsigned how)
 {
-    return CAL_LIKELY((how & CAL_SLOT_ZERO) == 0) || state->looked_at >= bytes;
+    /* One comparison: a choice between sizes is a guess. */
+    return (bytes & -(size_t)(how & CAL_SLOT_ZERO)) <= state->looked_at;
 }
 
 CAL_INLINE void *hand_out(struct cal_slab *slab, uint32_t slot, void *block, size_t bytes,
