@@ -15,7 +15,7 @@
 
 /* So long are blocks that rest at most, in granules; all of them take a part of what large blocks take, or this much;
  * and a block may be such a part longer than it was asked for. */
-enum { REST_LONGEST = 32, REST_SHARE = 16, REST_LEAST = 16, REST_WASTE = 8 };
+enum { REST_LONGEST = 32, REST_SHARE = 12, REST_LEAST = 16, REST_WASTE = 4 };
 
 /* By length, those that began to rest last first. Under the lock for records. */
 static struct {
