@@ -12,6 +12,12 @@
 
 extern size_t page;
 
+/* Items for the functions below. */
+#define EMPTY     "secure.zero_size_faults=1,secure.own_pages=0"
+#define OWN       "secure.own_pages=1,secure.kinds=1,secure.guard_protect_first=0"
+#define PROTECTED "secure.own_pages=1,secure.kinds=1,secure.guard_protect_only=1"
+#define FIRST     "secure.own_pages=1,secure.guard_protect_first=64"
+
 /* Starts all that is under test with these items of CALLOC_OPTIONS, and registers it. Once in a process. */
 void start(const char *options);
 
