@@ -23,6 +23,7 @@ CAL_INLINE bool is_usual(const struct cal_slab *slab, size_t bytes)
 CAL_INLINE bool are_enough(const struct cal__slab_state *state, size_t bytes, unsigned how)
 {
     /* One comparison: a choice between sizes is a guess. */
+    _Static_assert(CAL_SLOT_ZERO == 1, "its negative is all bits");
     return (bytes & -(size_t)(how & CAL_SLOT_ZERO)) <= state->looked_at;
 }
 

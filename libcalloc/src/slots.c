@@ -264,14 +264,19 @@ static void end_rest(struct cal__slots *slots)
     }
 }
 
-/* Little is at hand, but not all is used: what rests has had its time when it is a part of what is
- * there, or nothing else is left. */
+/* What rests has had its time when it is a part of what is there, */
+static bool has_rested(const struct cal__slots *slots)
+{
+    return slots->rest >= cal__max(least_choice(slots), slots->reach / 4);
+}
+
+/* or nothing else is left. Little is at hand, but not all is used. */
 static void replenish(struct cal__slots *slots)
 {
-    if (slots->rest < cal__max(least_choice(slots), slots->reach / 4))
-        extend(slots);
-    else
+    if (has_rested(slots))
         end_rest(slots);
+    else
+        extend(slots);
     if (slots->at_hand == 0)
         end_rest(slots);
     slots->first_word = 0;
@@ -419,13 +424,21 @@ static bool have_at_hand(struct cal__page *page, struct cal__slots *slots)
     return true;
 }
 
-static void fill_choices(struct cal__heap *heap)
+/* Returns where the first is. Whoever forks meanwhile, in the handler of a signal, has a child that says there are none:
+ * it draws all of them anew, as what was drawn before is the parent's. */
+static uint32_t fill_choices(struct cal__heap *heap)
 {
-    for (size_t i = 0; i < CAL_HEAP_CHOICES; i += sizeof(uint64_t)) {
-        uint64_t random = played.random();
-        memcpy(heap->choices + i, &random, sizeof random);
-    }
-    heap->choices_left = CAL_HEAP_CHOICES;
+    uint32_t filling;
+    do {
+        filling = UINT32_MAX;
+        __atomic_store_n(&heap->choices_left, filling, __ATOMIC_RELAXED);
+        for (size_t i = 0; i < CAL_HEAP_CHOICES; i += sizeof(uint64_t)) {
+            uint64_t random = played.random();
+            memcpy(heap->choices + i, &random, sizeof random);
+        }
+    } while (!__atomic_compare_exchange_n(&heap->choices_left, &filling, CAL_HEAP_CHOICES, false,
+                                          __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    return CAL_HEAP_CHOICES - 1;
 }
 
 /* There is a slot at hand. */
@@ -435,25 +448,30 @@ static void choose_next(struct cal__slots *slots, struct cal__page *page, struct
         cal__link_broken(slots);
     if (slots->slab.free_slots[slots->word] == 0)
         choose_word(slots);
-    if (!cal__slots_can_choose(heap))
-        fill_choices(heap);
+    uint32_t choice = cal__slots_choice(heap);
+    if (choice >= CAL_HEAP_CHOICES)
+        choice = fill_choices(heap);
     /* Now and then all of the record is looked at. Nobody can foresee when. */
-    if (heap->choices[heap->choices_left - 1] % LOOK_SHARE == 0)
+    if (heap->choices[choice] % LOOK_SHARE == 0)
         cal__slots_check(page);
-    cal__slots_choose_next(slots, heap, slots->slab.free_slots[slots->word]);
+    cal__slots_choose_next(slots, heap, slots->slab.free_slots[slots->word], choice);
 }
 
-/* There is a slot at hand. The next is chosen too, if there is one without asking others for it: so the short way
- * finds it. */
+/* There is a slot at hand. The next is chosen too, so that the short way finds it; but for it no more is cut than there
+ * was: what the program, and others, free until then comes first. */
 static uint32_t take_random(struct cal__slots *slots, struct cal__page *page,
                             struct cal__heap *heap)
 {
     if (slots->next == CAL_SLOT_ANY)
         choose_next(slots, page, heap);
     uint32_t slot = slots->next;
+    if (CAL_UNLIKELY(slot >= slots->slab.slots || !is_free(slots, slot)))
+        cal__link_broken(slots);
     withdraw(slots, page, slot);
     slots->next = CAL_SLOT_ANY;
-    if (have_at_hand(page, slots))
+    if (slots->at_hand <= slots->few && has_rested(slots))
+        replenish(slots);
+    if (slots->at_hand > slots->few)
         choose_next(slots, page, heap);
     return slot;
 }

@@ -149,24 +149,37 @@ CAL_INLINE uint32_t cal__slots_claim(struct cal__slots *slots, uint32_t slot)
     return mark;
 }
 
-/* Whether there is a random byte for a choice, or what says so was overwritten. */
-CAL_INLINE bool cal__slots_can_choose(const struct cal__heap *heap)
+/* The random byte for the next choice, of heap->choices. From CAL_HEAP_CHOICES on there is none, or what says so was
+ * overwritten. */
+CAL_INLINE uint32_t cal__slots_choice(const struct cal__heap *heap)
 {
-    return CAL_LIKELY(heap->choices_left - 1 < CAL_HEAP_CHOICES);
+    return __atomic_load_n(&heap->choices_left, __ATOMIC_RELAXED) - 1;
 }
 
-/* Makes one of the slots of `word`, which is that of slots->word, the next, by chance; there is one. A random byte turns
- * the part of the word that has free slots; the lowest bit that is set then is the choice. That it is known a while
- * before lets its memory be fetched meanwhile: blocks chosen by chance are seldom in the cache. */
+/* One is used. The handler of a signal may fork before and after this, but not amid it: its child says that there are
+ * none, which must not be forgotten again. So what was read before is not what is written; less than none is none. */
+CAL_INLINE void cal__slots_count_choice(struct cal__heap *heap)
+{
+#ifdef __x86_64__
+    /* One instruction, though it is not locked. */
+    __asm__ volatile("decl %0" : "+m"(heap->choices_left) : : "cc");
+#else
+    __atomic_fetch_sub(&heap->choices_left, 1, __ATOMIC_RELAXED);
+#endif
+}
+
+/* Makes one of the slots of `word`, which is that of slots->word, the next, by chance; there is one. A random byte, that
+ * AT heap->choices, turns the part of the word that has free slots; the lowest bit that is set then is the choice. That
+ * it is known a while before lets its memory be fetched meanwhile: blocks chosen by chance are seldom in the cache. */
 CAL_INLINE void cal__slots_choose_next(struct cal__slots *slots, struct cal__heap *heap,
-                                       uint64_t word)
+                                       uint64_t word, uint32_t at)
 {
     unsigned lowest = (unsigned)__builtin_ctzll(word);
     unsigned length = (unsigned)__builtin_clzll(word) ^ 63;
     length += 1 - lowest;
-    uint8_t *choice = &heap->choices[--heap->choices_left];
-    unsigned turn = lowest + *choice * length / 256;
-    *choice = 0;
+    unsigned turn = lowest + heap->choices[at] * length / 256;
+    cal__slots_count_choice(heap);
+    heap->choices[at] = 0;
     uint64_t turned = word >> turn | word << ((64 - turn) & 63);
     uint32_t next = slots->word * 64 + (((unsigned)__builtin_ctzll(turned) + turn) & 63);
     slots->next = next;
@@ -183,14 +196,15 @@ CAL_INLINE uint32_t cal__slots_take_next(struct cal__slots *slots, struct cal__p
     /* Where there is no next any word will do. */
     uint64_t *place = &slots->slab.free_slots[slots->word];
     uint64_t word = *place & ~((uint64_t)1 << slot % 64);
+    uint32_t choice = cal__slots_choice(heap);
     if (CAL_UNLIKELY(slot == CAL_SLOT_ANY || at_hand <= slots->few || word == 0 ||
-                     !cal__slots_can_choose(heap)))
+                     choice >= CAL_HEAP_CHOICES))
         return CAL_SLOT_ANY;
     page->countdown++;
     heap->taken[page->size_class]++;
     *place = word;
     slots->at_hand = at_hand;
-    cal__slots_choose_next(slots, heap, word);
+    cal__slots_choose_next(slots, heap, word, choice);
     return slot;
 }
 

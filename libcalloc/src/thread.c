@@ -290,8 +290,10 @@ static void after_fork_in_child(void)
     FOR_EACH_HEAP(heap)
     {
         /* The parent makes its choices by those at hand; this process is to make others. */
-        if (heap->choices_left != 0)
-            heap->choices_left = 0;
+        if (heap->choices_left != 0) {
+            memset(heap->choices, 0, sizeof heap->choices);
+            __atomic_store_n(&heap->choices_left, 0, __ATOMIC_RELAXED);
+        }
         if (heap == own || heap == &cal__heap_late || !heap->in_use)
             continue;
         others = true;

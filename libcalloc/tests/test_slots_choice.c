@@ -3,8 +3,10 @@
 #include "support.h"
 
 #include <calloc/hooks.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <ucontext.h>
 
 /* The add-on. */
 
@@ -13,9 +15,15 @@ static struct random bits = {1};
 static volatile bool withholds, says_zeros;
 static volatile size_t opened, closed, fresh;
 
+/* Of a child, which may have begun amid the function below. */
+static volatile uint64_t other_bits;
+
+static volatile size_t draws;
+
 static uint64_t random_bits(void)
 {
-    return random_next(&bits);
+    draws++;
+    return random_next(&bits) ^ other_bits;
 }
 
 static bool is_withheld(uint32_t slot)
@@ -262,6 +270,35 @@ static void a_slab_is_cut_as_far_as_it_is_used(void **state)
     in_child(grow);
 }
 
+/* A buffer that is there for a while, again and again, takes the memory of two: the next choice, which is made early,
+ * is none of a slot that was not there before. */
+static uint32_t slots_in_turn(size_t size)
+{
+    static bool used[SLOTS_MAX];
+    uint32_t slot, count = 0;
+    memset(used, 0, sizeof used);
+    for (size_t turn = 0; turn < 2000; turn++) {
+        void *block = get(size);
+        slab_of(block, size, &slot);
+        count += !used[slot];
+        used[slot] = true;
+        free(block);
+    }
+    return count;
+}
+
+static void use_in_turn(void)
+{
+    play(true, false);
+    require(slots_in_turn(49152) == 2);
+    require(slots_in_turn(131072) == 2);
+}
+
+static void choices_take_no_more_memory(void **state)
+{
+    in_child(use_in_turn);
+}
+
 /* Random choices. */
 
 /* When COUNT blocks were in use and are not any more, each of their slots is chosen about as often. */
@@ -338,7 +375,7 @@ static void choose_in_child(uint32_t *chosen, uint64_t seed)
     pid_t child = fork();
     require(child >= 0);
     if (child == 0) {
-        bits = (struct random){seed};
+        other_bits = random_next(&(struct random){seed});
         for (size_t i = 0; i < CHOSEN; i++)
             slab_of(get(256), 256, &chosen[i]);
         _exit(0);
@@ -367,9 +404,102 @@ static void choose_in_children(void)
     munmap(chosen, length);
 }
 
+/* The handler of a signal may fork amid an allocation, which goes on in both processes: here at each of its
+ * instructions. */
+#ifdef __x86_64__
+enum { STEPS_MOST = 20000, TRAP_FLAG = 0x100, BYTES = 192 };
+static uint32_t (*chosen_after)[CHOSEN];
+static volatile sig_atomic_t step, step_of_child;
+static size_t draws_before_child;
+
+static void fork_at_step(int signal, siginfo_t *information, void *context)
+{
+    (void)signal, (void)information;
+    ucontext_t *interrupted = context;
+    require(++step < STEPS_MOST);
+    pid_t child = fork();
+    require(child >= 0);
+    if (child == 0) {
+        other_bits = random_next(&(struct random){1000 + (uint64_t)step});
+        interrupted->uc_mcontext.gregs[REG_EFL] &= ~TRAP_FLAG;
+        step_of_child = step;
+        draws_before_child = draws;
+        return;
+    }
+    int status;
+    require(waitpid(child, &status, 0) == child && status == 0);
+}
+
+static void fork_at_each_step(void)
+{
+    void *kept[CHOSEN];
+    step = 0;
+    __asm__ volatile("pushfq; orq %0, (%%rsp); popfq" : : "i"(TRAP_FLAG) : "memory", "cc");
+    void *volatile block = malloc(256);
+    __asm__ volatile("pushfq; andq %0, (%%rsp); popfq" : : "i"(~TRAP_FLAG) : "memory", "cc");
+    require(block != NULL);
+    for (size_t i = 0; i < CHOSEN; i++)
+        slab_of(kept[i] = get(256), 256, &chosen_after[step_of_child][i]);
+    if (step_of_child != 0) {
+        /* All of its own. */
+        require(draws - draws_before_child >= BYTES / 8);
+        _exit(0);
+    }
+    for (int child = 1; child <= step; child++) {
+        uint32_t same = 0;
+        for (size_t i = 0; i < CHOSEN; i++)
+            same += chosen_after[child][i] == chosen_after[0][i];
+        require(same < CHOSEN / 2);
+    }
+    for (size_t i = 0; i < CHOSEN; i++)
+        free(kept[i]);
+    free(block);
+}
+
+/* Blocks in turn, until the heap has drawn its bytes anew, and LEFT as many choices less as these are good for. */
+static void use_all_but(size_t left)
+{
+    size_t before;
+    do {
+        before = draws;
+        free(get(256));
+    } while (draws - before < BYTES / 8);
+    for (size_t i = left; i < BYTES; i++)
+        free(get(256));
+}
+
+static void fork_amid_allocations(void)
+{
+    chosen_after = mmap(NULL, STEPS_MOST * sizeof *chosen_after, PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    require(chosen_after != MAP_FAILED);
+    struct sigaction action = {.sa_sigaction = fork_at_step, .sa_flags = SA_SIGINFO};
+    require(sigaction(SIGTRAP, &action, NULL) == 0);
+    play(true, false);
+    free(get(256));
+    /* On the short way, where more slots have to be at hand, and where the bytes are drawn. */
+    for (size_t count = 0; count < 8; count++) {
+        fork_at_each_step();
+        get(256);
+    }
+    for (size_t left = 0; left < 4; left++) {
+        use_all_but(left);
+        fork_at_each_step();
+    }
+}
+#endif
+
 static void forked_processes_choose_by_themselves(void **state)
 {
     in_child(choose_in_children);
+#ifdef __x86_64__
+    if (test_is_slow() || test_is_annotated())
+        print_message("not tried amid an allocation, which a tool would be, too\n");
+    else
+        in_child(fork_amid_allocations);
+#else
+    print_message("not tried amid an allocation: only where single steps are known\n");
+#endif
 }
 
 /* Zeros. */
@@ -511,6 +641,7 @@ int main(void)
         cmocka_unit_test(all_is_used_before_a_new_slab_is_opened),
         cmocka_unit_test(a_freed_slot_rests_while_others_are_free),
         cmocka_unit_test(a_slab_is_cut_as_far_as_it_is_used),
+        cmocka_unit_test(choices_take_no_more_memory),
         cmocka_unit_test(random_choices_are_spread),
         cmocka_unit_test(two_slabs_have_two_orders),
         cmocka_unit_test(forked_processes_choose_by_themselves),
