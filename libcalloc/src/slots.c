@@ -120,6 +120,12 @@ static bool is_free(const struct cal__slots *slots, uint32_t slot)
     return (slots->slab.free_slots[slot / 64] >> slot % 64) & 1;
 }
 
+/* SLOT may be any number. */
+static bool can_be_taken(const struct cal__slots *slots, uint32_t slot)
+{
+    return slot < slots->slab.slots && is_free(slots, slot);
+}
+
 /* Records wait as they come from the system, zeros but for their heads. Those of slabs that were hardly used, of
  * which little was touched, so cost little to make and to use again. */
 void cal__slots_record_delete(struct cal__slots *slots)
@@ -264,13 +270,13 @@ static void end_rest(struct cal__slots *slots)
     }
 }
 
-/* What rests has had its time when it is a part of what is there, */
+/* What rests has had its time when it is a part of what is there. */
 static bool has_rested(const struct cal__slots *slots)
 {
     return slots->rest >= cal__max(least_choice(slots), slots->reach / 4);
 }
 
-/* or nothing else is left. Little is at hand, but not all is used. */
+/* Little is at hand, but not all is used. What rests comes when it has had its time, or nothing else is left. */
 static void replenish(struct cal__slots *slots)
 {
     if (has_rested(slots))
@@ -465,7 +471,7 @@ static uint32_t take_random(struct cal__slots *slots, struct cal__page *page,
     if (slots->next == CAL_SLOT_ANY)
         choose_next(slots, page, heap);
     uint32_t slot = slots->next;
-    if (CAL_UNLIKELY(slot >= slots->slab.slots || !is_free(slots, slot)))
+    if (CAL_UNLIKELY(!can_be_taken(slots, slot)))
         cal__link_broken(slots);
     withdraw(slots, page, slot);
     slots->next = CAL_SLOT_ANY;
@@ -483,7 +489,7 @@ static uint32_t take_chosen(struct cal__slots *slots, struct cal__page *page,
     if (CAL_LIKELY(played.choose == NULL))
         return played.random == NULL ? take_first(slots, page) : take_random(slots, page, heap);
     uint32_t slot = played.choose(&slots->slab);
-    if (slot >= slots->slab.slots || !is_free(slots, slot))
+    if (!can_be_taken(slots, slot))
         return CAL_SLOT_ANY;
     withdraw(slots, page, slot);
     return slot;

@@ -175,8 +175,7 @@ CAL_INLINE void cal__slots_choose_next(struct cal__slots *slots, struct cal__hea
                                        uint64_t word, uint32_t at)
 {
     unsigned lowest = (unsigned)__builtin_ctzll(word);
-    unsigned length = (unsigned)__builtin_clzll(word) ^ 63;
-    length += 1 - lowest;
+    unsigned length = ((unsigned)__builtin_clzll(word) ^ 63) + 1 - lowest;
     unsigned turn = lowest + heap->choices[at] * length / 256;
     cal__slots_count_choice(heap);
     heap->choices[at] = 0;
