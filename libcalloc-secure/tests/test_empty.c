@@ -141,36 +141,6 @@ static void many_empty_blocks(void **state)
     passes_with(EMPTY, many_empty_here);
 }
 
-/* How many others are freed before an address comes back. */
-static size_t distance_of_reuse(size_t size)
-{
-    char *first = malloc(size);
-    free(first);
-    for (size_t i = 1; i < 100000; i++) {
-        char *block = malloc(size);
-        free(block);
-        if (block == first)
-            return i;
-    }
-    return SIZE_MAX;
-}
-
-static void reuse_is_late_here(void)
-{
-    require(distance_of_reuse(0) >= 2048);
-    require(distance_of_reuse(100) >= 256);
-    require(distance_of_reuse(100000) >= 256);
-    struct cal__pages_totals totals;
-    cal__pages_totals(&totals);
-    /* And it does come back. */
-    require(totals.own.ranges < 40);
-}
-
-static void freed_addresses_rest(void **state)
-{
-    passes_with(OWN, reuse_is_late_here);
-}
-
 static void empty_again(void)
 {
     char *block = malloc(0);
@@ -205,7 +175,6 @@ int main(void)
         cmocka_unit_test(alignment_of_empty_blocks),
         cmocka_unit_test(empty_blocks_are_resized),
         cmocka_unit_test(many_empty_blocks),
-        cmocka_unit_test(freed_addresses_rest),
         cmocka_unit_test(errors_with_empty_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

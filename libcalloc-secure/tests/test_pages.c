@@ -24,8 +24,6 @@ static uintptr_t end_of(const void *block)
     return (uintptr_t)block + malloc_usable_size(opaque((void *)block));
 }
 
-/* Pages of their own. */
-
 static void ends_at_guard(size_t size)
 {
     char *block = malloc(size);
@@ -133,6 +131,36 @@ static void faults(void **state)
         dies_with(options[i], read_freed, SIGSEGV);
         dies_with(options[i], write_far_before, SIGSEGV);
     }
+}
+
+/* How many others are freed before an address comes back. */
+static size_t distance_of_reuse(size_t size)
+{
+    char *first = malloc(size);
+    free(first);
+    for (size_t i = 1; i < 100000; i++) {
+        char *block = malloc(size);
+        free(block);
+        if (block == first)
+            return i;
+    }
+    return SIZE_MAX;
+}
+
+static void reuse_is_late_here(void)
+{
+    require(distance_of_reuse(0) >= 2048);
+    require(distance_of_reuse(100) >= 256);
+    require(distance_of_reuse(100000) >= 256);
+    struct cal__pages_totals totals;
+    cal__pages_totals(&totals);
+    /* And it does come back. */
+    require(totals.own.ranges < 40);
+}
+
+static void freed_addresses_rest(void **state)
+{
+    passes_with(OWN, reuse_is_late_here);
 }
 
 /* Resizing. */
@@ -508,6 +536,7 @@ int main(void)
         cmocka_unit_test(blocks_are_zero),
         cmocka_unit_test(aligned_blocks),
         cmocka_unit_test(faults),
+        cmocka_unit_test(freed_addresses_rest),
         cmocka_unit_test(blocks_are_resized),
         cmocka_unit_test(many_blocks),
         cmocka_unit_test(the_budget_is_kept),
