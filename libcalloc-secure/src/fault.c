@@ -31,7 +31,6 @@ static void on_fault(int number, siginfo_t *information, void *context)
     struct cal__report report;
     if (fault && cal__pages_explain(information->si_addr, &report)) {
         report.site = place_of(context);
-        cal__trace_module(&report);
         cal__report_line(&report);
     }
     const struct sigaction standard = {.sa_handler = SIG_DFL};

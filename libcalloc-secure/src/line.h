@@ -5,7 +5,7 @@
 #include "base.h"
 
 /* Less than PIPE_BUF: lines of several threads and processes do not mix in a pipe. */
-enum { CAL_LINE_MAX = 512 };
+enum { CAL_LINE_MAX = 1600 };
 
 /* A line under construction; starts with a length of 0. What does not fit is cut, never written
  * beyond; the last byte is kept for the end of the line. */

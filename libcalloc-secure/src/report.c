@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "line.h"
+#include "place.h"
 
 static const char *const phrases[] = {
 #define CHECK(name, phrase, help) phrase,
@@ -75,29 +76,37 @@ static void number(struct cal__line *line, const char *before, uint64_t value, c
     cal__line_string(line, after);
 }
 
-static void place(struct cal__line *line, const char *before, const void *address)
+static void file_and_offset(struct cal__line *line, const struct cal__place *place)
 {
+    cal__line_foreign(line, place->module, strlen(place->module));
+    cal__line_string(line, "+");
+    cal__line_hexadecimal(line, place->offset);
+}
+
+static void site(struct cal__line *line, const void *address)
+{
+    struct cal__place place;
     if (address == NULL)
         return;
-    cal__line_string(line, before);
+    cal__line_string(line, ", found at ");
     cal__line_hexadecimal(line, (uintptr_t)address);
-}
-
-static void places(struct cal__line *line, const char *before, const void *const *frames)
-{
-    for (size_t i = 0; i < CAL_REPORT_FRAMES && frames[i] != NULL; i++)
-        place(line, i == 0 ? before : ", ", frames[i]);
-}
-
-static void module(struct cal__line *line, const struct cal__report *report)
-{
-    if (report->module == NULL || report->allocated[0] != NULL || report->freed[0] != NULL)
+    if (!cal__place_find(address, &place))
         return;
     cal__line_string(line, " (");
-    cal__line_foreign(line, report->module, strlen(report->module));
-    cal__line_string(line, "+");
-    cal__line_hexadecimal(line, report->offset);
+    file_and_offset(line, &place);
     cal__line_string(line, ")");
+}
+
+static void frames(struct cal__line *line, const char *before, const void *const *addresses)
+{
+    for (size_t i = 0; i < CAL_REPORT_FRAMES && addresses[i] != NULL; i++) {
+        struct cal__place place;
+        cal__line_string(line, i == 0 ? before : ", ");
+        if (cal__place_find(addresses[i], &place))
+            file_and_offset(line, &place);
+        else
+            cal__line_hexadecimal(line, (uintptr_t)addresses[i]);
+    }
 }
 
 CAL_COLD void cal__report_line(const struct cal__report *report)
@@ -122,10 +131,9 @@ CAL_COLD void cal__report_line(const struct cal__report *report)
     errno = saved;
     if (thread > 0)
         number(&line, ", thread ", (uint64_t)thread, "");
-    place(&line, ", found at ", report->site);
-    module(&line, report);
-    places(&line, ", allocated at ", report->allocated);
-    places(&line, ", freed at ", report->freed);
+    site(&line, report->site);
+    frames(&line, ", allocated at ", report->allocated);
+    frames(&line, ", freed at ", report->freed);
     cal__line_write(&line, STDERR_FILENO);
 }
 

@@ -38,9 +38,6 @@ struct cal__report {
     bool damage_before; /* it lies so many bytes before `address` */
     int thread;         /* the kernel's id; 0: this one's, asked for by gettid(2) */
     const void *site;   /* return address of the call that found it */
-    const char
-        *module; /* the file that it lies in; said where there are no traces, which need the room */
-    size_t offset; /* of the site in the module, as its symbols have it */
     const void *allocated[CAL_REPORT_FRAMES]; /* return addresses, up to the first NULL */
     const void *freed[CAL_REPORT_FRAMES];
 };
@@ -48,7 +45,7 @@ struct cal__report {
 /* Writes one line to standard error,
  *
  *   libcalloc: overflow of 0x7f…, byte 41, block of 48 bytes, requested 41, thread 4711, found at 0x…
- *   (libname.so.1+0x…), allocated at 0x…, 0x…, freed at 0x…, 0x…
+ *   (program+0x…), allocated at libname.so.1+0x…, program+0x…, freed at program+0x…, …
  *
  * (one line, of CAL_LINE_MAX bytes at most) by one write(2), and does what CONSEQUENCE says; does not
  * return from CAL_ABORT. Any other value is taken for CAL_ABORT. A site NULL is a site like any other.

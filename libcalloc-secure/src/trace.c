@@ -9,15 +9,10 @@
 
 #include <calloc/hooks.h>
 
+#include "place.h"
+
 /* Frames of the library that are left out at most: there are never more than a few. */
 enum { STEPS = 64 };
-
-/* The only look-up that takes no lock of the loader, which whoever has an error may hold. */
-#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 35)
-#    define HAS_FIND_OBJECT 1
-#else
-#    define HAS_FIND_OBJECT 0
-#endif
 
 struct object {
     uintptr_t inside; /* an address in it */
@@ -29,7 +24,7 @@ static struct object objects[2];
 
 /* What is part of the program cannot be told from it. */
 
-#if HAS_FIND_OBJECT
+#if CAL_HAS_FIND_OBJECT
 static void look_up(struct object *object)
 {
     /* For MemorySanitizer, which does not know the function. */
@@ -114,39 +109,12 @@ const void *cal__trace_site(void)
     return site;
 }
 
-static const char *last_part(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash == NULL ? path : slash + 1;
-}
-
-void cal__trace_module(struct cal__report *report)
-{
-#if HAS_FIND_OBJECT
-    struct dl_find_object object = {.dlfo_flags = 0};
-    if (report->site == NULL || _dl_find_object((void *)report->site, &object) != 0)
-        return;
-    const struct link_map *map = object.dlfo_link_map;
-    const char *name = map->l_name;
-    /* The program itself has none. */
-    if (name == NULL || *name == '\0')
-        name = (const char *)getauxval(AT_EXECFN);
-    if (name == NULL)
-        return;
-    report->module = last_part(name);
-    report->offset = (uintptr_t)report->site - map->l_addr;
-#else
-    (void)report;
-#endif
-}
-
 void cal__trace_report(struct cal__report *report, enum cal__consequence consequence)
 {
     if (consequence == CAL_IGNORE)
         return;
     int saved = errno;
     report->site = cal__trace_site();
-    cal__trace_module(report);
     cal__report(report, consequence);
     errno = saved;
 }

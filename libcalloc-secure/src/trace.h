@@ -23,9 +23,6 @@ void cal__trace(const void *frames[CAL_REPORT_FRAMES]);
 /* The innermost frame, or NULL. As cal__trace(). */
 const void *cal__trace_site(void);
 
-/* Fills in what is known of the report's site. Allocates nothing, takes no lock, safe in signal handlers. */
-void cal__trace_module(struct cal__report *report);
-
 /* cal__report() for something that was just found: it says where the call came from. Thread-safe, preserves
  * errno, not for signal handlers. */
 void cal__trace_report(struct cal__report *report, enum cal__consequence consequence);

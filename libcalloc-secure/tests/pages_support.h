@@ -26,7 +26,7 @@ void passes_with(const char *options, void (*function)(void));
 void dies_with(const char *options, void (*function)(void), int signal);
 /* It must end by SIGABRT, or, where LOGS, by itself, with one line that starts with "libcalloc: ", WHAT and
  * " of " and the address that it gave to blame(). TEXT, if not NULL, has the line. */
-enum { LINE_MAX_TEST = 1000 };
+enum { LINE_MAX_TEST = 2000 };
 void reports_with(const char *options, void (*function)(void), const char *what, bool logs,
                   char *text);
 void *blame(void *pointer);

@@ -46,7 +46,7 @@ static void what_does_not_fit_is_cut(void **state)
         char guard[64];
     } object = {.line = {.length = 0}};
     memset(object.guard, 'g', sizeof object.guard);
-    char many[300];
+    char many[CAL_LINE_MAX / 4];
     memset(many, 'x', sizeof many);
     for (int i = 0; i < 5; i++)
         cal__line_bytes(&object.line, many, sizeof many);

@@ -5,6 +5,8 @@
 #include <sys/wait.h>
 #include <ucontext.h>
 
+#include "place.h"
+
 #define ALL "secure.sample=1,secure.guard_protect_first=0"
 
 #if __has_attribute(noclone)
@@ -123,25 +125,29 @@ static APART void free_here(void *block)
     *(volatile char *)opaque(&block);
 }
 
-/* Whether the list of addresses after TITLE has one in the first bytes of a function. */
+/* Whether the list of places after TITLE, "file+0x…, file+0x…", has one in the first bytes of a function. */
 static bool names(const char *text, const char *title, uintptr_t function)
 {
     const char *at = strstr(text, title);
     if (at == NULL)
         return false;
+    at += strlen(title);
     /* The frames of a library that is part of the program are in the trace too, and take all of it. */
     if (TEST_INSIDE)
-        return strncmp(at + strlen(title), "0x", 2) == 0;
-    at += strlen(title);
-    for (;;) {
-        char *end;
-        uintptr_t address = strtoull(at, &end, 16);
-        if (address > function && address < function + 200)
+        return strncmp(at, "test_sample+0x", 14) == 0;
+    struct cal__place wanted;
+    assert_true(cal__place_find((const void *)function, &wanted));
+    for (bool last = false; !last;) {
+        size_t length = strcspn(at, ",\n");
+        const char *plus = memchr(at, '+', length);
+        last = at[length] != ',' || strstr(at, " freed at ") == at + length + 1;
+        uintptr_t offset = plus == NULL ? 0 : strtoull(plus + 1, NULL, 16);
+        if (strncmp(at, "test_sample+", 12) == 0 && offset > wanted.offset &&
+            offset < wanted.offset + 200)
             return true;
-        if (strncmp(end, ", 0x", 4) != 0)
-            return false;
-        at = end + 2;
+        at += length + 2;
     }
+    return false;
 }
 
 static void assert_traced(const char *text, bool freed)
