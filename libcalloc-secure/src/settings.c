@@ -138,6 +138,8 @@ static void warn(const char *what, const char *item, size_t length, unsigned ind
     cal__line_string(&line, place->file != NULL ? "', ignored" : "' in CALLOC_OPTIONS, ignored");
     if (index < COUNT)
         say_range(&line, index);
+    else
+        cal__line_string(&line, " (libcalloc-secure(7) lists them)");
     cal__line_write(&line, STDERR_FILENO);
 }
 

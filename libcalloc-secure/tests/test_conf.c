@@ -178,31 +178,32 @@ static void sections_are_for_their_programs(void **state)
 
 static void mistakes_are_told_with_their_line(void **state)
 {
-    struct cal__settings settings =
-        parse("\n"
-              "# canary=0\n"
-              "canary = 2\n"
-              "what\n"
-              "quarantine : 5\n"
-              "[usr/bin/cat]\n"
-              "random_slots=0\n"
-              "[/usr/bin/cat\n"
-              "zero_on_free=0\n"
-              "[]\n"
-              "[/usr/bin/dog]\n"
-              "sample = many\n"
-              "own_pages = 1\n"
-              "[/usr/bin/cat]\n"
-              "sizes = 0\n",
-              "/usr/bin/cat",
-              "libcalloc: conf:3: bad value 'canary = 2', ignored (0 to 1)\n"
-              "libcalloc: conf:4: unknown setting 'what', ignored\n"
-              "libcalloc: conf:5: unknown setting 'quarantine : 5', ignored\n"
-              "libcalloc: conf:6: bad section '[usr/bin/cat]', ignored\n"
-              "libcalloc: conf:8: bad section '[/usr/bin/cat', ignored\n"
-              "libcalloc: conf:10: bad section '[]', ignored\n"
-              "libcalloc: conf:12: bad value 'sample = many', ignored "
-              "(0 to 4294967295)\n");
+    struct cal__settings settings = parse(
+        "\n"
+        "# canary=0\n"
+        "canary = 2\n"
+        "what\n"
+        "quarantine : 5\n"
+        "[usr/bin/cat]\n"
+        "random_slots=0\n"
+        "[/usr/bin/cat\n"
+        "zero_on_free=0\n"
+        "[]\n"
+        "[/usr/bin/dog]\n"
+        "sample = many\n"
+        "own_pages = 1\n"
+        "[/usr/bin/cat]\n"
+        "sizes = 0\n",
+        "/usr/bin/cat",
+        "libcalloc: conf:3: bad value 'canary = 2', ignored (0 to 1)\n"
+        "libcalloc: conf:4: unknown setting 'what', ignored (libcalloc-secure(7) lists them)\n"
+        "libcalloc: conf:5: unknown setting 'quarantine : 5', ignored "
+        "(libcalloc-secure(7) lists them)\n"
+        "libcalloc: conf:6: bad section '[usr/bin/cat]', ignored\n"
+        "libcalloc: conf:8: bad section '[/usr/bin/cat', ignored\n"
+        "libcalloc: conf:10: bad section '[]', ignored\n"
+        "libcalloc: conf:12: bad value 'sample = many', ignored "
+        "(0 to 4294967295)\n");
     struct cal__settings expected = parse("sizes = 0", "/usr/bin/cat", "");
     assert_memory_equal(&settings, &expected, sizeof settings);
     assert_int_equal(expected.sizes, 0);
@@ -211,9 +212,12 @@ static void mistakes_are_told_with_their_line(void **state)
 
 static void many_mistakes_are_summed_up(void **state)
 {
-    char expected[2000] = "", line[100];
+    char expected[2000] = "", line[200];
     for (int i = 1; i <= CAL_CONF_WARNINGS; i++) {
-        snprintf(line, sizeof line, "libcalloc: conf:%d: unknown setting 'x', ignored\n", i);
+        snprintf(
+            line, sizeof line,
+            "libcalloc: conf:%d: unknown setting 'x', ignored (libcalloc-secure(7) lists them)\n",
+            i);
         strcat(expected, line);
     }
     parse("x\nx\nx\nx\nx\nx\nx\nx", "", expected);
@@ -225,9 +229,9 @@ static void bytes_of_any_kind_do_no_harm(void **state)
 {
     static const char bytes[] = "canary=0\n\0\xff\x1b[2J=1\nsizes=0\0";
     text = bytes, text_length = sizeof bytes - 1, program = "", path = NULL;
-    struct cal__settings settings =
-        parsed("libcalloc: conf:2: unknown setting '???[2J=1', ignored\n"
-               "libcalloc: conf:3: bad value 'sizes=0?', ignored (0 to 1)\n");
+    struct cal__settings settings = parsed(
+        "libcalloc: conf:2: unknown setting '???[2J=1', ignored (libcalloc-secure(7) lists them)\n"
+        "libcalloc: conf:3: bad value 'sizes=0?', ignored (0 to 1)\n");
     assert_int_equal(settings.canary, 0);
     assert_int_equal(settings.sizes, 1);
 }

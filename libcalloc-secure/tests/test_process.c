@@ -311,14 +311,16 @@ static void is_off(void)
 
 static void off_says_a_mistake_once(void)
 {
-    expect("libcalloc: unknown setting 'secure.nonsense=1' in CALLOC_OPTIONS, ignored\n");
+    expect("libcalloc: unknown setting 'secure.nonsense=1' in CALLOC_OPTIONS, ignored "
+           "(libcalloc-secure(7) lists them)\n");
     is_off();
 }
 
 static void mistakes_are_said(void)
 {
     expect("libcalloc: bad value 'secure.canary=7' in CALLOC_OPTIONS, ignored (0 to 1)\n");
-    expect("libcalloc: unknown setting 'secure.nonsense' in CALLOC_OPTIONS, ignored\n");
+    expect("libcalloc: unknown setting 'secure.nonsense' in CALLOC_OPTIONS, ignored "
+           "(libcalloc-secure(7) lists them)\n");
     expect("libcalloc: bad value 'secure.level=high' in CALLOC_OPTIONS, ignored "
            "(light, standard or paranoid)\n");
     use_heap();

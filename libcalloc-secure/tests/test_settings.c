@@ -172,7 +172,9 @@ static void the_level_may_come_last(void **state)
 
 static void what_is_wrong_is_a_line(void **state)
 {
-#define UNKNOWN(item)    "libcalloc: unknown setting '" item "' in CALLOC_OPTIONS, ignored\n"
+#define UNKNOWN(item)                                                   \
+    "libcalloc: unknown setting '" item "' in CALLOC_OPTIONS, ignored " \
+    "(libcalloc-secure(7) lists them)\n"
 #define BAD(item, range) "libcalloc: bad value '" item "' in CALLOC_OPTIONS, ignored (" range ")\n"
     struct cal__settings light = defaults(CAL_LIGHT);
     static const char *const texts[][2] = {
@@ -217,7 +219,9 @@ static void a_long_item_is_cut_in_the_warning(void **state)
     memset(cut, 'x', 80);
     cut[80] = '\0';
     snprintf(expected, sizeof expected,
-             "libcalloc: unknown setting 'secure.%s' in CALLOC_OPTIONS, ignored\n", cut);
+             "libcalloc: unknown setting 'secure.%s' in CALLOC_OPTIONS, ignored "
+             "(libcalloc-secure(7) lists them)\n",
+             cut);
     parse(text, expected);
 }
 

@@ -76,6 +76,8 @@ static void warn(const char *what, const char *item, size_t length, const struct
         if (setting->type == type_bytes)
             cal__note_string(&note, ", or with K, M or G");
         cal__note_string(&note, ")");
+    } else {
+        cal__note_string(&note, " (libcalloc-track(7) lists them)");
     }
     cal__note_write(&note, STDERR_FILENO);
 }

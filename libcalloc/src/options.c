@@ -65,24 +65,23 @@ static bool parse_value(const struct option *option, const char *text, size_t le
     return true;
 }
 
-/* FATE: what becomes of it. OPTION is what was meant, or NULL. */
-static void warn_about(const char *what, const char *item, size_t length, const char *fate,
-                       const struct option *option)
+/* OPTION is what was meant; NULL: nobody knows, and END follows. */
+static void warn_about(const char *what, const char *item, size_t length,
+                       const struct option *option, const char *end)
 {
     struct cal__text text = {.length = 0};
     cal__text_string(&text, what);
     cal__text_string(&text, " '");
     cal__text_bytes(&text, item, cal__min(length, 80));
     cal__text_string(&text, "' in CALLOC_OPTIONS");
-    cal__text_string(&text, fate);
     if (option != NULL) {
-        cal__text_string(&text, " (");
+        cal__text_string(&text, ", ignored (");
         cal__text_decimal(&text, option->minimum);
         cal__text_string(&text, " to ");
         cal__text_decimal(&text, option->maximum);
         cal__text_string(&text, option->type == type_bytes ? ", or with K, M or G)" : ")");
     } else {
-        cal__text_string(&text, " (calloc-options(7) lists them)");
+        cal__text_string(&text, end);
     }
     text.bytes[text.length] = '\0';
     cal__warn(text.bytes, NULL);
@@ -98,12 +97,12 @@ static void parse_item(const char *item, size_t length)
             continue;
         uint64_t value;
         if (equals == NULL || !parse_value(option, equals + 1, length - name_length - 1, &value))
-            warn_about("bad value", item, length, ", ignored", option);
+            warn_about("bad value", item, length, option, NULL);
         else
             memcpy((char *)&cal__options + option->offset, &value, sizeof value);
         return;
     }
-    warn_about("unknown option", item, length, ", ignored", NULL);
+    warn_about("unknown option", item, length, NULL, ", ignored (calloc-options(7) lists them)");
 }
 
 /* Bytes of the add-on's name that ITEM begins with, before the dot; 0 when it is an option of the core. */
@@ -183,6 +182,7 @@ void cal__options_warn_of_unknown(bool (*takes)(const char *name, size_t length)
     while (next_item(&text, &item, &length)) {
         size_t name_length = add_on_length(item, length);
         if (name_length != 0 && !takes(item, name_length))
-            warn_about("no add-on is loaded yet that takes", item, length, "", NULL);
+            warn_about("no add-on is loaded yet that takes", item, length, NULL,
+                       " (see calloc-options(7))");
     }
 }

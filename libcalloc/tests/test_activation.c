@@ -106,7 +106,7 @@ static void assert_said(const char *with, const char *line)
 /* One that takes them may be loaded later. */
 #define NOBODY(item)                                               \
     "libcalloc: no add-on is loaded yet that takes '" item "' in " \
-    "CALLOC_OPTIONS (calloc-options(7) lists them)\n"
+    "CALLOC_OPTIONS (see calloc-options(7))\n"
 
 static void items_that_nobody_takes_are_a_line(void **state)
 {

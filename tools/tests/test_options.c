@@ -105,13 +105,15 @@ static void complaints_are_collected(void **state)
     wanted.name = "secure.enable", wanted.value = "1", wanted.standard = "1";
     options_visit_secure(&source, look, &wanted, &complaints);
     assert_string_equal(text_get(&complaints),
-                        "unknown setting 'secure.lever=1' in CALLOC_OPTIONS, ignored\n");
+                        "unknown setting 'secure.lever=1' in CALLOC_OPTIONS, ignored "
+                        "(libcalloc-secure(7) lists them)\n");
     text_clear(&complaints);
     source.options = "track.pat=1";
     wanted.name = "track.leaks", wanted.value = "1", wanted.standard = "1";
     options_visit_track(&source, look, &wanted, &complaints);
     assert_string_equal(text_get(&complaints),
-                        "unknown setting 'track.pat=1' in CALLOC_OPTIONS, ignored\n");
+                        "unknown setting 'track.pat=1' in CALLOC_OPTIONS, ignored "
+                        "(libcalloc-track(7) lists them)\n");
     text_free(&complaints);
 }
 
