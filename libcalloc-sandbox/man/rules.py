@@ -19,7 +19,7 @@ RULE = re.compile(r'^RULE\((\w+), (core|source|secure), "([^"]*)"((?:,\s+(?:IS|W
 CONDITION = re.compile(r"(IS|WITHIN)\(\d, (\w+), ([^()]*)\)")
 LIST = re.compile(r'(?<=^\.\\" rules\n).*?(?=^\.\\" end of rules$)', re.M | re.S)
 USERS = {"core": "", "source": "\nFor add-ons that wrap the kernel's source of memory.",
-         "secure": "\nFor the hardening that is planned."}
+         "secure": "\nFor libcalloc-secure."}
 
 SYSTEMD = """\
 # The system calls of libcalloc, for the unit of a service that has a list of permitted calls. Copy
