@@ -27,6 +27,14 @@ static void add_option(struct run_request *request, const char *name, const char
     text_format(&request->options, "%s%s%s", request->options.length == 0 ? "" : ",", name, value);
 }
 
+static void say_unknown(struct piece key)
+{
+    struct text known = {.length = 0};
+    component_list(&known, false);
+    say("there is no add-on '%.*s': there are %s", (int)key.length, key.bytes, text_get(&known));
+    text_free(&known);
+}
+
 /* The add-on whose option it is must be loaded. */
 static bool has_its_add_on(const struct run_request *request, struct piece item)
 {
@@ -38,8 +46,11 @@ static bool has_its_add_on(const struct run_request *request, struct piece item)
     int index = component_find(key);
     if (index >= 0 && (request->set >> index & 1) != 0)
         return true;
-    say("the option %.*s needs --with %.*s", (int)item.length, item.bytes, (int)key.length,
-        key.bytes);
+    if (index < 0)
+        say_unknown(key);
+    else
+        say("the option %.*s needs --with %.*s", (int)item.length, item.bytes, (int)key.length,
+            key.bytes);
     return false;
 }
 
@@ -83,11 +94,7 @@ static bool take_components(struct run_request *request, const char *list)
     struct piece wrong;
     if (component_parse(list, &request->set, &wrong))
         return true;
-    struct text known = {.length = 0};
-    component_list(&known, false);
-    say("there is no add-on '%.*s': there are %s", (int)wrong.length, wrong.bytes,
-        text_get(&known));
-    text_free(&known);
+    say_unknown(wrong);
     return false;
 }
 

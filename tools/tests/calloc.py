@@ -113,6 +113,7 @@ def case_run_refuses(folder):
                                 (["--option", "retain=-1", "true"], 2, "bad value"),
                                 (["--option", "secure.level=light", "true"], 2, "needs --with secure"),
                                 (["--option", "track.quiet=1", "true"], 2, "needs --with track"),
+                                (["--option", "frob.x=1", "true"], 2, "no add-on 'frob'"),
                                 (["--with", "track", "--option", "track.leaks=3", "true"], 2,
                                  "bad value 'track.leaks=3' (0 to 2)"),
                                 (["--frob", "true"], 2, "wrong option"), ([], 2, "which program?")):
