@@ -140,6 +140,13 @@ void expect_of(const char *what, const void *block, size_t damage, size_t reques
            (int)syscall(SYS_gettid));
 }
 
+struct cal_secure_state state_now(void)
+{
+    struct cal_secure_state state = {.size = sizeof state};
+    require(cal_secure_state(&state) == 0);
+    return state;
+}
+
 void *opaque(void *pointer)
 {
     void *volatile hidden = pointer;

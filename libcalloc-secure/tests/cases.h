@@ -35,6 +35,8 @@ __attribute__((format(printf, 1, 2))) void expect(const char *format, ...);
  * DAMAGE bytes behind its start (SIZE_MAX: not said; -2, -3 and so on: before it). */
 void expect_of(const char *what, const void *block, size_t damage, size_t requested);
 
+struct cal_secure_state state_now(void);
+
 /* Hides from the compiler where a pointer comes from. */
 void *opaque(void *pointer);
 /* The slab of a block that lives or is kept. */

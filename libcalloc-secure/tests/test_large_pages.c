@@ -90,13 +90,6 @@ static bool can_touch(char *address)
     return can;
 }
 
-static struct cal_secure_state state_now(void)
-{
-    struct cal_secure_state state = {.size = sizeof state};
-    require(cal_secure_state(&state) == 0);
-    return state;
-}
-
 static void the_heap_is_sound(void)
 {
     enum { PLACES = 500 };
