@@ -46,8 +46,7 @@ void cal__line_hexadecimal(struct cal__line *line, uint64_t value)
 
 void cal__line_foreign(struct cal__line *line, const char *bytes, size_t length)
 {
-    enum { FOREIGN_MAX = 80 };
-    for (size_t i = 0; i < length && i < FOREIGN_MAX; i++) {
+    for (size_t i = 0; i < length && i < CAL_LINE_FOREIGN; i++) {
         char byte = bytes[i] >= ' ' && bytes[i] <= '~' ? bytes[i] : '?';
         cal__line_bytes(line, &byte, 1);
     }

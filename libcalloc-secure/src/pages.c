@@ -5,6 +5,7 @@
 #include "canary.h"
 #include "kind.h"
 #include "latch.h"
+#include "place.h"
 #include "pool.h"
 #include "trace.h"
 
@@ -87,10 +88,10 @@ static void add_traces(struct cal__report *report, const struct cal__pool_range 
     if (range->traces == NULL)
         return;
     const struct cal__traces *traces = &range->traces[cal__pool_index(range, slot)];
-    memcpy(report->allocated, traces->allocated, sizeof report->allocated);
+    report->allocated = traces->allocated;
     enum cal__slot_state state = state_of(slot);
     if (state == CAL_SLOT_STATE_FREED || state == CAL_SLOT_STATE_BUSY)
-        memcpy(report->freed, traces->freed, sizeof report->freed);
+        report->freed = traces->freed;
 }
 
 /* SLOT may be NULL. */
@@ -193,7 +194,7 @@ static void *begin(struct cal__pool_range *range, struct cal__slot *slot, char *
     atomic_store_explicit(&slot->offset, (uint32_t)(block - cal__pool_slot(range, index)),
                           memory_order_relaxed);
     if (range->traces != NULL)
-        cal__trace(range->traces[index].allocated);
+        cal__trace(&range->traces[index].allocated);
     atomic_fetch_add_explicit(&range->live, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&range->allocations, 1, memory_order_relaxed);
     if (call->bytes != 0) {
@@ -363,11 +364,11 @@ static bool deallocate(void *state, void *block, const struct cal_call *call)
     if (CAL_UNLIKELY(slot == NULL || !take_life(range, slot, block, &at_start)))
         return not_live(range, slot, block, at_start);
     if (range->traces != NULL)
-        memset(range->traces[cal__pool_index(range, slot)].freed, 0, sizeof range->traces->freed);
+        range->traces[cal__pool_index(range, slot)].freed = (struct cal__frames){0};
     check_call(range, slot, block, call);
     is_intact(range, slot);
     if (range->traces != NULL)
-        cal__trace(range->traces[cal__pool_index(range, slot)].freed);
+        cal__trace(&range->traces[cal__pool_index(range, slot)].freed);
     end(range, slot);
     return true;
 }
@@ -601,7 +602,9 @@ void cal__pages_start(const struct cal__settings *given)
 {
     cal__pool_start();
     cal__pages_owner = functions;
-    cal__trace_start();
+    cal__trace_start(false);
+    if (given->sample != 0)
+        cal__place_start();
     /* Where only requests for nothing are due, all others are spared the question. */
     if (given->sample == 0 && !given->own_pages)
         cal__pages_owner.claims = 1;

@@ -46,8 +46,7 @@ struct cal__slot {
 _Static_assert(sizeof(struct cal__slot) == 16, "four in a cache line");
 
 struct cal__traces {
-    const void *allocated[CAL_REPORT_FRAMES];
-    const void *freed[CAL_REPORT_FRAMES];
+    struct cal__frames allocated, freed;
 };
 
 enum cal__pool_use {

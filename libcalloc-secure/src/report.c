@@ -24,6 +24,9 @@ static _Atomic uint64_t sites[CAL_REPORT_SITES];
 static _Atomic size_t dropped;
 
 _Static_assert((CAL_REPORT_SITES & (CAL_REPORT_SITES - 1)) == 0, "the table is a power of two");
+/* The numbers, and what is between them; a place; and the frames. */
+_Static_assert(256 + (1 + 2 * CAL_REPORT_FRAMES) * (CAL_LINE_FOREIGN + 21) < CAL_LINE_MAX,
+               "the longest line is whole");
 _Static_assert(CAL_CHECKS < 16 && CAL_ADDRESS_BITS <= 56, "check and address fit one word");
 
 /* True for the first caller with this check and site. Looks at the whole table at worst, which only
@@ -78,12 +81,12 @@ static void number(struct cal__line *line, const char *before, uint64_t value, c
 
 static void file_and_offset(struct cal__line *line, const struct cal__place *place)
 {
-    cal__line_foreign(line, place->module, strlen(place->module));
+    cal__line_foreign(line, place->file, strlen(place->file));
     cal__line_string(line, "+");
     cal__line_hexadecimal(line, place->offset);
 }
 
-static void site(struct cal__line *line, const void *address)
+static void say_site(struct cal__line *line, const void *address)
 {
     struct cal__place place;
     if (address == NULL)
@@ -97,15 +100,15 @@ static void site(struct cal__line *line, const void *address)
     cal__line_string(line, ")");
 }
 
-static void frames(struct cal__line *line, const char *before, const void *const *addresses)
+static void say_frames(struct cal__line *line, const char *before, const struct cal__frames *frames)
 {
-    for (size_t i = 0; i < CAL_REPORT_FRAMES && addresses[i] != NULL; i++) {
+    for (size_t i = 0; i < CAL_REPORT_FRAMES && frames->addresses[i] != NULL; i++) {
         struct cal__place place;
         cal__line_string(line, i == 0 ? before : ", ");
-        if (cal__place_find(addresses[i], &place))
+        if (cal__place_recall(frames->files[i], frames->addresses[i], &place))
             file_and_offset(line, &place);
         else
-            cal__line_hexadecimal(line, (uintptr_t)addresses[i]);
+            cal__line_hexadecimal(line, (uintptr_t)frames->addresses[i]);
     }
 }
 
@@ -131,9 +134,9 @@ CAL_COLD void cal__report_line(const struct cal__report *report)
     errno = saved;
     if (thread > 0)
         number(&line, ", thread ", (uint64_t)thread, "");
-    site(&line, report->site);
-    frames(&line, ", allocated at ", report->allocated);
-    frames(&line, ", freed at ", report->freed);
+    say_site(&line, report->site);
+    say_frames(&line, ", allocated at ", &report->allocated);
+    say_frames(&line, ", freed at ", &report->freed);
     cal__line_write(&line, STDERR_FILENO);
 }
 

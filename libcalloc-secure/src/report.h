@@ -22,6 +22,11 @@ enum cal__consequence {
  * of both. */
 enum { CAL_REPORT_FRAMES = 6 };
 
+struct cal__frames {
+    const void *addresses[CAL_REPORT_FRAMES]; /* up to the first NULL */
+    uint8_t files[CAL_REPORT_FRAMES];         /* of cal__place_remember(), or 0 */
+};
+
 /* Places in the program that are told apart. When this many have been reported, no further one is. */
 enum { CAL_REPORT_SITES = 256 };
 
@@ -38,8 +43,7 @@ struct cal__report {
     bool damage_before; /* it lies so many bytes before `address` */
     int thread;         /* the kernel's id; 0: this one's, asked for by gettid(2) */
     const void *site;   /* return address of the call that found it */
-    const void *allocated[CAL_REPORT_FRAMES]; /* return addresses, up to the first NULL */
-    const void *freed[CAL_REPORT_FRAMES];
+    struct cal__frames allocated, freed;
 };
 
 /* Writes one line to standard error,

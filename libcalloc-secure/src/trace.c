@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <link.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <unwind.h>
@@ -22,9 +23,17 @@ struct object {
 
 static struct object objects[2];
 
-/* What is part of the program cannot be told from it. */
+/* Never in a program without a loader: there the unwinder has tables that were registered with it, for which it
+ * allocates and frees with a lock held that it takes to walk; and the C library allocates on its way to where it could
+ * tell what lies where. */
+static _Atomic bool started;
 
-#if CAL_HAS_FIND_OBJECT
+static bool can_look_up(void)
+{
+    return atomic_load_explicit(&started, memory_order_acquire);
+}
+
+/* What is part of the program cannot be told from it. */
 static void look_up(struct object *object)
 {
     /* For MemorySanitizer, which does not know the function. */
@@ -36,42 +45,21 @@ static void look_up(struct object *object)
     object->start = (uintptr_t)found.dlfo_map_start;
     object->end = (uintptr_t)found.dlfo_map_end;
 }
-#else
-static int look_at(struct dl_phdr_info *information, size_t size, void *argument)
-{
-    struct object *object = argument;
-    if ((uintptr_t)information->dlpi_phdr == getauxval(AT_PHDR))
-        return 0;
-    uintptr_t start = UINTPTR_MAX, end = 0;
-    for (size_t i = 0; i < information->dlpi_phnum; i++) {
-        const ElfW(Phdr) *header = &information->dlpi_phdr[i];
-        if (header->p_type != PT_LOAD)
-            continue;
-        uintptr_t address = information->dlpi_addr + header->p_vaddr;
-        start = address < start ? address : start;
-        end = address + header->p_memsz > end ? address + header->p_memsz : end;
-    }
-    if (object->inside < start || object->inside >= end)
-        return 0;
-    object->start = start;
-    object->end = end;
-    return 1;
-}
 
-static void look_up(struct object *object)
+void cal__trace_start(bool constructing)
 {
-    dl_iterate_phdr(look_at, object);
-}
-#endif
-
-void cal__trace_start(void)
-{
+    /* None as well where the loader was asked to start the program. */
+    bool loaded = getauxval(AT_BASE) != 0;
+    if (can_look_up() || (!loaded && !constructing))
+        return;
     int saved = errno;
     objects[0] = (struct object){.inside = (uintptr_t)cal__trace_start};
     objects[1] = (struct object){.inside = (uintptr_t)cal_range_map};
     for (size_t i = 0; i < 2; i++)
         look_up(&objects[i]);
     errno = saved;
+    if (loaded || objects[0].end != 0)
+        atomic_store_explicit(&started, true, memory_order_release);
 }
 
 struct walk {
@@ -94,18 +82,32 @@ static _Unwind_Reason_Code step(struct _Unwind_Context *context, void *argument)
     return walk->count < walk->most ? _URC_NO_REASON : _URC_NORMAL_STOP;
 }
 
-void cal__trace(const void *frames[CAL_REPORT_FRAMES])
+/* Where the library is part of the program, so is the unwinder, and tables may be registered with it (compilers at run
+ * time do): what it asks for itself has no trace. */
+static void walk_up(struct walk *walk)
 {
-    struct walk walk = {.frames = frames, .most = CAL_REPORT_FRAMES};
-    memset(frames, 0, CAL_REPORT_FRAMES * sizeof *frames);
-    _Unwind_Backtrace(step, &walk);
+    static __thread bool walking __attribute__((tls_model("initial-exec")));
+    if (CAL_UNLIKELY(walking || !can_look_up()))
+        return;
+    walking = true;
+    _Unwind_Backtrace(step, walk);
+    walking = false;
+}
+
+void cal__trace(struct cal__frames *frames)
+{
+    struct walk walk = {.frames = frames->addresses, .most = CAL_REPORT_FRAMES};
+    memset(frames, 0, sizeof *frames);
+    walk_up(&walk);
+    for (size_t i = 0; i < walk.count; i++)
+        frames->files[i] = cal__place_remember(frames->addresses[i]);
 }
 
 const void *cal__trace_site(void)
 {
     const void *site = NULL;
     struct walk walk = {.frames = &site, .most = 1};
-    _Unwind_Backtrace(step, &walk);
+    walk_up(&walk);
     return site;
 }
 

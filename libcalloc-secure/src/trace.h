@@ -11,14 +11,15 @@
 #include "base.h"
 #include "report.h"
 
-/* Looks where this library and the core lie. Without it, and where they are part of the program itself,
- * their own frames are in the traces too. Does not allocate; takes no lock on glibc from 2.35 on. Preserves
- * errno. */
-void cal__trace_start(void);
+/* Looks where this library and the core lie; until then there are no traces, and no sites. Where they are part of the
+ * program itself, their own frames are in the traces too; in one without a loader there never are any. Where a loader
+ * cannot be told of yet it does nothing before the time of constructors, CONSTRUCTING. Does not allocate, takes no
+ * lock, preserves errno. */
+void cal__trace_start(bool constructing);
 
-/* The innermost frames; NULL after the last. Some ten microseconds the first time, later about one. Takes
- * no lock on glibc from 2.35 on, allocates nothing; not for signal handlers. */
-void cal__trace(const void *frames[CAL_REPORT_FRAMES]);
+/* The innermost frames; NULL after the last. Some ten microseconds the first time, later about one. Takes no lock,
+ * allocates nothing; not for signal handlers. */
+void cal__trace(struct cal__frames *frames);
 
 /* The innermost frame, or NULL. As cal__trace(). */
 const void *cal__trace_site(void);
