@@ -46,7 +46,8 @@ void cal__line_hexadecimal(struct cal__line *line, uint64_t value)
 
 void cal__line_foreign(struct cal__line *line, const char *bytes, size_t length)
 {
-    for (size_t i = 0; i < length && i < CAL_LINE_FOREIGN; i++) {
+    enum { FOREIGN_MAX = 80 };
+    for (size_t i = 0; i < length && i < FOREIGN_MAX; i++) {
         char byte = bytes[i] >= ' ' && bytes[i] <= '~' ? bytes[i] : '?';
         cal__line_bytes(line, &byte, 1);
     }

@@ -5,8 +5,7 @@
 #include "base.h"
 
 /* Less than PIPE_BUF: lines of several threads and processes do not mix in a pipe. */
-enum { CAL_LINE_MAX = 1600 };
-enum { CAL_LINE_FOREIGN = 80 };
+enum { CAL_LINE_MAX = 1400 };
 
 /* A line under construction; starts with a length of 0. What does not fit is cut, never written
  * beyond; the last byte is kept for the end of the line. */
@@ -20,7 +19,7 @@ void cal__line_string(struct cal__line *line, const char *string);
 void cal__line_decimal(struct cal__line *line, uint64_t value);
 /* With "0x". */
 void cal__line_hexadecimal(struct cal__line *line, uint64_t value);
-/* LENGTH bytes that somebody else wrote, at most CAL_LINE_FOREIGN of them: what is not printable ASCII becomes '?', so
+/* LENGTH bytes that somebody else wrote, at most 80 of them: what is not printable ASCII becomes '?', so
  * that it cannot steer a terminal nor pretend to be a line of its own. */
 void cal__line_foreign(struct cal__line *line, const char *bytes, size_t length);
 

@@ -19,12 +19,12 @@
 #    define NOT_INSTRUMENTED
 #endif
 
-enum { FILES = UINT8_MAX, NAME_BYTES = 64 };
+enum { FILES = UINT8_MAX };
 
 struct file {
     uintptr_t start, end;
     uintptr_t base;
-    char name[NAME_BYTES];
+    char name[CAL_PLACE_NAME];
     _Atomic bool known; /* the others stay what they are then */
 };
 
@@ -33,7 +33,7 @@ struct file {
 static struct file files[FILES];
 static _Atomic unsigned entered; /* or more, when there was no place any more */
 
-static char own_name[NAME_BYTES];
+static char own_name[CAL_PLACE_NAME];
 
 /* The last part of a path. */
 static NOT_INSTRUMENTED const char *name_in(const char *path)
@@ -45,10 +45,10 @@ static NOT_INSTRUMENTED const char *name_in(const char *path)
     return name;
 }
 
-/* Cut to what there is room for; of what is zeros. */
-static NOT_INSTRUMENTED void copy_name(char to[NAME_BYTES], const char *name)
+/* To what is all zeros. */
+static NOT_INSTRUMENTED void copy_name(char to[CAL_PLACE_NAME], const char *name)
 {
-    for (size_t i = 0; i < NAME_BYTES - 1 && name[i] != '\0'; i++)
+    for (size_t i = 0; i < CAL_PLACE_NAME - 1 && name[i] != '\0'; i++)
         to[i] = name[i];
 }
 
@@ -85,14 +85,15 @@ NOT_INSTRUMENTED bool cal__place_find(const void *address, struct cal__place *pl
     const char *name = find(address, &object);
     if (name == NULL)
         return false;
-    *place = (struct cal__place){name, (uintptr_t)address - object.dlfo_link_map->l_addr};
+    *place = (struct cal__place){.offset = (uintptr_t)address - object.dlfo_link_map->l_addr};
+    copy_name(place->file, name);
     return true;
 }
 
 /* As far as there was room for it. */
 static NOT_INSTRUMENTED bool is_named(const struct file *file, const char *name)
 {
-    for (size_t i = 0; i < NAME_BYTES - 1; i++) {
+    for (size_t i = 0; i < CAL_PLACE_NAME - 1; i++) {
         if (file->name[i] != name[i])
             return false;
         if (name[i] == '\0')
@@ -137,6 +138,7 @@ bool cal__place_recall(uint8_t file, const void *address, struct cal__place *pla
 {
     if (file == 0)
         return false;
-    *place = (struct cal__place){files[file - 1].name, (uintptr_t)address - files[file - 1].base};
+    *place = (struct cal__place){.offset = (uintptr_t)address - files[file - 1].base};
+    copy_name(place->file, files[file - 1].name);
     return true;
 }

@@ -7,9 +7,11 @@
 
 #include "base.h"
 
+enum { CAL_PLACE_NAME = 64 };
+
 struct cal__place {
-    const char *file; /* the last part of its name; valid until it is unloaded */
-    uintptr_t offset; /* in it, as its symbols have it */
+    char file[CAL_PLACE_NAME]; /* the last part of its name, cut to what there is room for */
+    uintptr_t offset;          /* in it, as its symbols have it */
 };
 
 /* Has the program itself named by /proc/self/exe, not by what it was started as, which may be a script. Once,

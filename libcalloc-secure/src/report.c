@@ -25,7 +25,7 @@ static _Atomic size_t dropped;
 
 _Static_assert((CAL_REPORT_SITES & (CAL_REPORT_SITES - 1)) == 0, "the table is a power of two");
 /* The numbers, and what is between them; a place; and the frames. */
-_Static_assert(256 + (1 + 2 * CAL_REPORT_FRAMES) * (CAL_LINE_FOREIGN + 21) < CAL_LINE_MAX,
+_Static_assert(256 + (1 + 2 * CAL_REPORT_FRAMES) * (CAL_PLACE_NAME + 21) < CAL_LINE_MAX,
                "the longest line is whole");
 _Static_assert(CAL_CHECKS < 16 && CAL_ADDRESS_BITS <= 56, "check and address fit one word");
 

@@ -3,7 +3,6 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <link.h>
 #include <signal.h>
 
 #include "place.h"
@@ -57,11 +56,10 @@ static void the_line_says_what_is_known(void **state)
 static void say_place(char *text, size_t size, const void *address)
 {
     Dl_info information;
-    struct link_map *map;
-    assert_int_not_equal(dladdr1(address, &information, (void **)(void *)&map, RTLD_DL_LINKMAP), 0);
+    assert_int_not_equal(dladdr(address, &information), 0);
     const char *slash = strrchr(information.dli_fname, '/');
     snprintf(text, size, "%s+0x%zx", slash == NULL ? information.dli_fname : slash + 1,
-             (uintptr_t)address - map->l_addr);
+             (uintptr_t)address - (uintptr_t)information.dli_fbase);
 }
 
 static void the_line_says_where_that_is(void **state)
