@@ -602,7 +602,7 @@ void cal__pages_start(const struct cal__settings *given)
 {
     cal__pool_start();
     cal__pages_owner = functions;
-    cal__trace_start(false);
+    cal__trace_start();
     if (given->sample != 0)
         cal__place_start();
     /* Where only requests for nothing are due, all others are spared the question. */

@@ -8,6 +8,7 @@
 #include <sys/auxv.h>
 
 #include "file.h"
+#include "own_unwinder.h"
 
 /* It does not see what the loader writes. */
 #if defined(__has_feature)
@@ -54,8 +55,8 @@ static NOT_INSTRUMENTED void copy_name(char to[CAL_PLACE_NAME], const char *name
 
 void cal__place_start(void)
 {
-    /* Then it was the loader that was started, and that has told what it loads. */
-    if (getauxval(AT_BASE) == 0)
+    /* The loader may be what was started: it has said in AT_EXECFN what it loaded. In the shared library, it has. */
+    if (getauxval(AT_BASE) == 0 && cal__has_own_unwinder())
         return;
     int saved = errno;
     char path[PATH_MAX];

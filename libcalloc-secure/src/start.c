@@ -20,7 +20,6 @@
 #include "pages.h"
 #include "random.h"
 #include "slab.h"
-#include "trace.h"
 #include "validate.h"
 
 /* What CALLOC_OPTIONS says; used and done with before there are threads. */
@@ -221,8 +220,6 @@ __attribute__((constructor)) static void constructed(void)
     late = true;
     if (!begun)
         cal_hooks_register(&cal_addon_secure);
-    if (cal__hardened.active)
-        cal__trace_start(true);
     look_for_other_malloc();
     cal__hardened_seal();
 }

@@ -3,13 +3,13 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <link.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <unwind.h>
 
 #include <calloc/hooks.h>
 
+#include "own_unwinder.h"
 #include "place.h"
 
 /* Frames of the library that are left out at most: there are never more than a few. */
@@ -22,16 +22,6 @@ struct object {
 };
 
 static struct object objects[2];
-
-/* Never in a program without a loader: there the unwinder has tables that were registered with it, for which it
- * allocates and frees with a lock held that it takes to walk; and the C library allocates on its way to where it could
- * tell what lies where. */
-static _Atomic bool started;
-
-static bool can_look_up(void)
-{
-    return atomic_load_explicit(&started, memory_order_acquire);
-}
 
 /* What is part of the program cannot be told from it. */
 static void look_up(struct object *object)
@@ -46,11 +36,9 @@ static void look_up(struct object *object)
     object->end = (uintptr_t)found.dlfo_map_end;
 }
 
-void cal__trace_start(bool constructing)
+void cal__trace_start(void)
 {
-    /* None as well where the loader was asked to start the program. */
-    bool loaded = getauxval(AT_BASE) != 0;
-    if (can_look_up() || (!loaded && !constructing))
+    if (!cal__has_own_unwinder())
         return;
     int saved = errno;
     objects[0] = (struct object){.inside = (uintptr_t)cal__trace_start};
@@ -58,8 +46,6 @@ void cal__trace_start(bool constructing)
     for (size_t i = 0; i < 2; i++)
         look_up(&objects[i]);
     errno = saved;
-    if (loaded || objects[0].end != 0)
-        atomic_store_explicit(&started, true, memory_order_release);
 }
 
 struct walk {
@@ -82,23 +68,13 @@ static _Unwind_Reason_Code step(struct _Unwind_Context *context, void *argument)
     return walk->count < walk->most ? _URC_NO_REASON : _URC_NORMAL_STOP;
 }
 
-/* Where the library is part of the program, so is the unwinder, and tables may be registered with it (compilers at run
- * time do): what it asks for itself has no trace. */
-static void walk_up(struct walk *walk)
-{
-    static __thread bool walking __attribute__((tls_model("initial-exec")));
-    if (CAL_UNLIKELY(walking || !can_look_up()))
-        return;
-    walking = true;
-    _Unwind_Backtrace(step, walk);
-    walking = false;
-}
-
 void cal__trace(struct cal__frames *frames)
 {
     struct walk walk = {.frames = frames->addresses, .most = CAL_REPORT_FRAMES};
     memset(frames, 0, sizeof *frames);
-    walk_up(&walk);
+    if (!cal__has_own_unwinder())
+        return;
+    _Unwind_Backtrace(step, &walk);
     for (size_t i = 0; i < walk.count; i++)
         frames->files[i] = cal__place_remember(frames->addresses[i]);
 }
@@ -107,7 +83,8 @@ const void *cal__trace_site(void)
 {
     const void *site = NULL;
     struct walk walk = {.frames = &site, .most = 1};
-    walk_up(&walk);
+    if (cal__has_own_unwinder())
+        _Unwind_Backtrace(step, &walk);
     return site;
 }
 

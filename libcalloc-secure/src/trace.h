@@ -1,21 +1,20 @@
 /* Where in the program a call came from: return addresses outside of the library, found with the unwind
  * tables that exceptions use, so that no frame pointers are needed.
  *
- * The unwinder is GCC's, linked in: it allocates only where tables were registered with it by hand, which
- * nobody can do with this copy of it. What it reads are the tables of the objects on the stack; a
- * stack that has been overwritten ends the trace, and may fault. The call that came into the library is found
- * with the frames of the library alone, which are what was just put there. */
+ * The unwinder is GCC's, linked in: it allocates only where tables were registered with it by hand, which nobody can do
+ * with this copy of it; where there is no copy, in programs that the library is linked into, there are no traces. What
+ * it reads are the tables of the objects on the stack; a stack that has been overwritten ends the trace, and may fault.
+ * The call that came into the library is found with the frames of the library alone, which are what was just put
+ * there. */
 #ifndef CAL_TRACE_H
 #define CAL_TRACE_H
 
 #include "base.h"
 #include "report.h"
 
-/* Looks where this library and the core lie; until then there are no traces, and no sites. Where they are part of the
- * program itself, their own frames are in the traces too; in one without a loader there never are any. Where a loader
- * cannot be told of yet it does nothing before the time of constructors, CONSTRUCTING. Does not allocate, takes no
- * lock, preserves errno. */
-void cal__trace_start(bool constructing);
+/* Looks where this library and the core lie: without it their own frames are in the traces too. Does not allocate,
+ * takes no lock, preserves errno. */
+void cal__trace_start(void);
 
 /* The innermost frames; NULL after the last. Some ten microseconds the first time, later about one. Takes no lock,
  * allocates nothing; not for signal handlers. */

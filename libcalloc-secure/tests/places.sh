@@ -1,6 +1,6 @@
 #!/bin/sh
 # Whether the places of a sampled block's line are what addr2line makes of them: places.sh CORE SECURE STATIC PROGRAM…
-# STATIC has the libraries in it and no loader, and so no places.
+# STATIC has the libraries in it, and so no places.
 set -u
 
 preloads="$1 $2" static=$3
@@ -46,7 +46,7 @@ for program in "$@"; do
     look "$program" "$program"
 done
 
-# In all of its life, in which the unwinder is not ready for most of it.
+# Its unwinder is not ready at its start, and holds a lock when it frees at its end.
 said=$("$static" 2>&1) || fail "static: ended with $?"
 [ -z "$said" ] || fail "static: said: $said"
 said=$("$static" again 2>&1) && fail 'static: two frees passed'
