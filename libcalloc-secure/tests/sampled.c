@@ -1,7 +1,7 @@
 /* Frees a block twice, the second time with an argument: places.sh looks at what is said of it. */
 #include <stdlib.h>
 
-#define APART __attribute__((noinline, noclone))
+#define APART __attribute__((noinline))
 
 static void *volatile block;
 

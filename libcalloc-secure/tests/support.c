@@ -153,3 +153,14 @@ size_t mappings(void)
     close(descriptor);
     return lines;
 }
+
+size_t max_map_count(void)
+{
+    FILE *file = fopen("/proc/sys/vm/max_map_count", "r");
+    size_t value = 0;
+    if (file != NULL && fscanf(file, "%zu", &value) != 1)
+        value = 0;
+    if (file != NULL)
+        fclose(file);
+    return value;
+}

@@ -51,5 +51,7 @@ unsigned trapped(void);
 
 /* Lines of /proc/self/maps. */
 size_t mappings(void);
+/* How many there may be, vm.max_map_count; 0: that cannot be read. */
+size_t max_map_count(void);
 
 #endif

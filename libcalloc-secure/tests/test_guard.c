@@ -216,17 +216,6 @@ static void marking_needs_no_mappings(void **state)
     passes_or_is_skipped(marking_needs_no_mappings_here);
 }
 
-static size_t max_map_count(void)
-{
-    FILE *file = fopen("/proc/sys/vm/max_map_count", "r");
-    size_t value = 0;
-    if (file != NULL && fscanf(file, "%zu", &value) != 1)
-        value = 0;
-    if (file != NULL)
-        fclose(file);
-    return value;
-}
-
 static void the_budget_is_kept_here(void)
 {
     size_t most = max_map_count();

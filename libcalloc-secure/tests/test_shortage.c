@@ -166,17 +166,6 @@ __attribute__((unused)) static void a_lower_limit_is_noticed(void)
     require(cal_secure_validate() == 0);
 }
 
-static size_t max_map_count(void)
-{
-    FILE *file = fopen("/proc/sys/vm/max_map_count", "r");
-    size_t value = 0;
-    if (file != NULL && fscanf(file, "%zu", &value) != 1)
-        value = 0;
-    if (file != NULL)
-        fclose(file);
-    return value;
-}
-
 static size_t live_now(void)
 {
     struct cal_statistics now = {.size = sizeof now};
