@@ -31,8 +31,9 @@ CAL_INLINE struct cal__page *page_of_own(const void *block)
 {
     struct cal__page *page = cal__map_candidate(block);
     uint64_t offset = (uintptr_t)block - (uintptr_t)cal__page_start(page);
-    bool plain = page->kind == CAL_PAGE_SLAB && page->size == 0 &&
-                 cal__page_heap(page) == cal__thread_heap &&
+    /* The owner first: what follows changes while it is somebody else. */
+    bool plain = cal__page_heap(page) == cal__thread_heap && page->kind == CAL_PAGE_SLAB &&
+                 page->size == 0 &&
                  cal__is_start(offset, page->factor, CAL_PLAIN_LOAD(page->limit));
     return CAL_LIKELY(plain && page->free != block && cal__page_used(page) != 0) ? page : NULL;
 }

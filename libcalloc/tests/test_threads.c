@@ -355,6 +355,45 @@ static void thread_safety_of_the_document(void **state)
     assert_int_equal(statistics().active_allocations, before);
 }
 
+/* Growing blocks takes slots of their page and notes it there, while others free blocks of that page. */
+enum { BESIDE = 2000, GROWN = 512 };
+static char *beside[BESIDE];
+
+static void *free_each_fourth(void *argument)
+{
+    for (size_t i = 0; i < BESIDE; i += 4) {
+        require(is_filled(beside[i], GROWN, i));
+        free(beside[i]);
+    }
+    return NULL;
+}
+
+static void blocks_grow_beside_those_that_others_free(void **state)
+{
+    warm_up_threads(1);
+    size_t before = statistics().active_allocations;
+    for (size_t i = 0; i < BESIDE; i++) {
+        beside[i] = malloc(GROWN);
+        require(beside[i] != NULL);
+        fill(beside[i], GROWN, i);
+    }
+    /* The room. */
+    for (size_t i = 2; i < BESIDE; i += 4)
+        free(beside[i]);
+    pthread_t thread;
+    start_thread(&thread, free_each_fourth, NULL);
+    for (size_t i = 1; i < BESIDE; i += 4) {
+        beside[i] = realloc(beside[i], (size_t)2 * GROWN);
+        require(beside[i] != NULL);
+    }
+    join_thread(thread);
+    for (size_t i = 1; i < BESIDE; i += 2) {
+        assert_true(is_filled(beside[i], GROWN, i));
+        free(beside[i]);
+    }
+    assert_int_equal(statistics().active_allocations, before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -368,6 +407,7 @@ int main(void)
         cmocka_unit_test(blocks_outlive_their_thread),
         cmocka_unit_test(thread_local_destructors_may_allocate),
         cmocka_unit_test(a_thread_may_free_without_ever_allocating),
+        cmocka_unit_test(blocks_grow_beside_those_that_others_free),
         cmocka_unit_test(thread_safety_of_the_document),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
