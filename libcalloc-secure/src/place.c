@@ -70,8 +70,10 @@ static NOT_INSTRUMENTED const char *name_of(const struct link_map *map)
     /* The program itself has none. */
     if (map->l_name != NULL && *map->l_name != '\0')
         return name_in(map->l_name);
+    if (*own_name != '\0')
+        return own_name;
     const char *path = (const char *)getauxval(AT_EXECFN);
-    return *own_name != '\0' ? own_name : path == NULL ? NULL : name_in(path);
+    return path == NULL ? NULL : name_in(path);
 }
 
 /* The name of the file, or NULL where there is none. */

@@ -68,23 +68,27 @@ static _Unwind_Reason_Code step(struct _Unwind_Context *context, void *argument)
     return walk->count < walk->most ? _URC_NO_REASON : _URC_NORMAL_STOP;
 }
 
+/* Returns how many of at most MOST there are. */
+static size_t walk_stack(const void **frames, size_t most)
+{
+    struct walk walk = {.frames = frames, .most = most};
+    if (cal__has_own_unwinder())
+        _Unwind_Backtrace(step, &walk);
+    return walk.count;
+}
+
 void cal__trace(struct cal__frames *frames)
 {
-    struct walk walk = {.frames = frames->addresses, .most = CAL_REPORT_FRAMES};
     memset(frames, 0, sizeof *frames);
-    if (!cal__has_own_unwinder())
-        return;
-    _Unwind_Backtrace(step, &walk);
-    for (size_t i = 0; i < walk.count; i++)
+    size_t count = walk_stack(frames->addresses, CAL_REPORT_FRAMES);
+    for (size_t i = 0; i < count; i++)
         frames->files[i] = cal__place_remember(frames->addresses[i]);
 }
 
 const void *cal__trace_site(void)
 {
     const void *site = NULL;
-    struct walk walk = {.frames = &site, .most = 1};
-    if (cal__has_own_unwinder())
-        _Unwind_Backtrace(step, &walk);
+    walk_stack(&site, 1);
     return site;
 }
 
