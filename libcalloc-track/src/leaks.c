@@ -19,6 +19,7 @@
 #include "nodes.h"
 #include "record.h"
 #include "rows.h"
+#include "sort.h"
 #include "stop.h"
 #include "suppress.h"
 
@@ -346,46 +347,17 @@ static int find_unreached(struct scan *scan, struct cal__leaks *leaks)
 
 /* Sums. */
 
-static bool before(const struct cal__file_leak *a, const struct cal__file_leak *b)
+static bool before(const void *a, const void *b)
 {
-    if (a->site != b->site)
-        return a->site < b->site;
-    return a->kind != b->kind ? a->kind < b->kind : a->size < b->size;
+    const struct cal__file_leak *first = a, *second = b;
+    if (first->site != second->site)
+        return first->site < second->site;
+    return first->kind != second->kind ? first->kind < second->kind : first->size < second->size;
 }
 
 static bool alike(const struct cal__file_leak *a, const struct cal__file_leak *b)
 {
     return a->site == b->site && a->kind == b->kind && a->size == b->size;
-}
-
-static void sift(struct cal__file_leak *leaks, size_t at, size_t count)
-{
-    for (;;) {
-        size_t child = at * 2 + 1;
-        if (child >= count)
-            return;
-        if (child + 1 < count && before(&leaks[child], &leaks[child + 1]))
-            child++;
-        if (!before(&leaks[at], &leaks[child]))
-            return;
-        struct cal__file_leak swapped = leaks[at];
-        leaks[at] = leaks[child];
-        leaks[child] = swapped;
-        at = child;
-    }
-}
-
-/* In place, as there may be many. */
-static void sort_leaks(struct cal__file_leak *leaks, size_t count)
-{
-    for (size_t i = count / 2; i-- > 0;)
-        sift(leaks, i, count);
-    for (size_t i = count; i-- > 1;) {
-        struct cal__file_leak largest = leaks[0];
-        leaks[0] = leaks[i];
-        leaks[i] = largest;
-        sift(leaks, 0, i);
-    }
 }
 
 static void suppress(struct cal__leaks *leaks)
@@ -440,7 +412,8 @@ static int sum_up(struct scan *scan, struct cal__leaks *leaks)
                                                   .bytes = item->weight * item->size,
                                                   .example = item->address};
     }
-    sort_leaks(leaks->leaks, scan->count);
+    /* In place, as there may be many. */
+    cal__sort(leaks->leaks, sizeof *leaks->leaks, scan->count, before);
     for (size_t i = 0; i < scan->count; i++) {
         const struct cal__file_leak *leak = &leaks->leaks[i];
         struct cal__file_leak *last = leaks->count == 0 ? NULL : &leaks->leaks[leaks->count - 1];

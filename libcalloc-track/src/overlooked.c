@@ -6,6 +6,7 @@
 #include "blocks.h"
 #include "memory.h"
 #include "record.h"
+#include "sort.h"
 
 /* The blocks of the heap, by address. */
 struct live {
@@ -33,30 +34,10 @@ static bool add_live(void *block, size_t usable, void *argument)
     return true;
 }
 
-/* A heap sort: in place, without recursion or allocations. */
-static void sift(uintptr_t *values, size_t at, size_t count)
+static bool is_lower(const void *a, const void *b)
 {
-    for (size_t child; (child = at * 2 + 1) < count; at = child) {
-        if (child + 1 < count && values[child] < values[child + 1])
-            child++;
-        if (values[at] >= values[child])
-            return;
-        uintptr_t swapped = values[at];
-        values[at] = values[child];
-        values[child] = swapped;
-    }
-}
-
-static void sort(uintptr_t *values, size_t count)
-{
-    for (size_t i = count / 2; i-- > 0;)
-        sift(values, i, count);
-    for (size_t i = count; i-- > 1;) {
-        uintptr_t largest = values[0];
-        values[0] = values[i];
-        values[i] = largest;
-        sift(values, 0, i);
-    }
+    const uintptr_t *first = a, *second = b;
+    return *first < *second;
 }
 
 /* False: no memory. */
@@ -65,7 +46,7 @@ static bool look(struct live *live)
     *live = (struct live){.count = 0};
     if (!cal_walk_blocks(add_live, live))
         return false;
-    sort(live->addresses, live->count);
+    cal__sort(live->addresses, sizeof *live->addresses, live->count, is_lower);
     return true;
 }
 

@@ -13,6 +13,7 @@
 #include "modules.h"
 #include "mutex.h"
 #include "note.h"
+#include "sort.h"
 #include "walk.h"
 
 enum { FIRST_SIZE = 256 };
@@ -251,38 +252,6 @@ CAL_EXPORT int cal_tracker_deallocation(struct cal_tracker *tracker, const void 
     return result;
 }
 
-/* Of two blocks or sites: which comes first. */
-typedef bool precedes(const void *a, const void *b);
-
-static void sift(char *values, size_t size, size_t at, size_t count, precedes *before)
-{
-    for (size_t child; (child = at * 2 + 1) < count; at = child) {
-        char swapped[sizeof(struct cal_tracker_block) + sizeof(struct cal_tracker_site)];
-        if (child + 1 < count && before(values + child * size, values + (child + 1) * size))
-            child++;
-        if (!before(values + at * size, values + child * size))
-            return;
-        memcpy(swapped, values + at * size, size);
-        memcpy(values + at * size, values + child * size, size);
-        memcpy(values + child * size, swapped, size);
-    }
-}
-
-/* qsort() may allocate. */
-static void sort(void *array, size_t size, size_t count, precedes *before)
-{
-    char *values = array;
-    char swapped[sizeof(struct cal_tracker_block) + sizeof(struct cal_tracker_site)];
-    for (size_t i = count / 2; i-- > 0;)
-        sift(values, size, i, count, before);
-    for (size_t i = count; i-- > 1;) {
-        memcpy(swapped, values, size);
-        memcpy(values, values + i * size, size);
-        memcpy(values + i * size, swapped, size);
-        sift(values, size, 0, i, before);
-    }
-}
-
 static bool is_lower(const void *a, const void *b)
 {
     const struct cal_tracker_block *first = a, *second = b;
@@ -314,7 +283,7 @@ static struct cal_tracker_block *copy_blocks(const struct cal_tracker *tracker, 
         memcpy(block->frames, slot->place->frames, sizeof block->frames);
     }
     if (blocks != NULL)
-        sort(blocks, sizeof *blocks, count, is_lower);
+        cal__sort(blocks, sizeof *blocks, count, is_lower);
     return blocks;
 }
 
@@ -362,7 +331,7 @@ CAL_EXPORT struct cal_tracker_profile *cal_tracker_profile(struct cal_tracker *t
         result->profile.live_bytes += place->live_bytes;
     }
     if (result != NULL) {
-        sort(result->sites, sizeof result->sites[0], count, is_hotter);
+        cal__sort(result->sites, sizeof result->sites[0], count, is_hotter);
         result->mapped = bytes;
         result->profile.total_allocations = tracker->allocations;
         result->profile.total_bytes_allocated = tracker->bytes;
