@@ -1,5 +1,4 @@
-/* The role owner: an add-on that serves every tenth request and all of 4096 bytes from ranges of its own,
- * and one with an interface of its own, which need not be registered. */
+/* The role owner: an add-on that serves every tenth request and all of 4096 bytes from ranges of its own. */
 #include "support.h"
 
 #include <sched.h>
@@ -598,93 +597,6 @@ static void ended_threads_are_served(void **state)
     pthread_key_delete(late_key);
 }
 
-/* Ranges. */
-
-static const struct cal_owner silent = {
-    .size = sizeof silent, .deallocate = owner_free, .usable = owner_usable};
-
-/* Not registered: the fast paths stay what they are, and its pointers are its own all the same. */
-static void an_owner_with_its_own_interface(void **state)
-{
-    struct range *range = &ranges[0];
-    size_t before[2] = {asked, freed};
-    range->start = cal_range_map(&silent, SLOT * SLOTS, 1, range);
-    assert_non_null(range->start);
-    char *first = take_slot(range, 500);
-    char *second = take_slot(range, 600);
-    assert_int_equal(malloc_usable_size(first), 500);
-    assert_null(cal_try_reallocate_in_place(first, 400));
-    fill(first, 500, 9);
-    char *moved = realloc(first, 400);
-    assert_true(is_filled(moved, 400, 9));
-    free(moved);
-    assert_int_equal(freed, before[1] + 1);
-    freed = before[1]; /* it was not claimed */
-    assert_int_equal(cal_range_unmap(&owner, range->start), -EINVAL);
-    assert_int_equal(cal_range_unmap(&silent, range->start + 65536), -EINVAL);
-    assert_int_equal(cal_range_unmap(&silent, second), -EINVAL);
-    assert_int_equal(cal_range_unmap(&silent, range->start), 0);
-    assert_int_equal(cal_range_unmap(&silent, &range), -EINVAL);
-    memset(range, 0, sizeof *range);
-    assert_int_equal(asked, before[0]);
-}
-
-static void ranges_are_zeroed_and_aligned(void **state)
-{
-    static const size_t lengths[] = {1, 65536, 65537, 1000000, 10000000, 100000000};
-    for (size_t round = 0; round < 3; round++) {
-        for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
-            for (size_t alignment = 1; alignment <= (size_t)1 << 24; alignment *= 16) {
-                char *start = cal_range_map(&silent, lengths[i], alignment, NULL);
-                assert_non_null(start);
-                assert_int_equal((uintptr_t)start % alignment, 0);
-                assert_int_equal((uintptr_t)start % 65536, 0);
-                assert_true(is_zero(start, lengths[i] < 2000000 ? lengths[i] : 2000000));
-                memset(start, 1, lengths[i] < 2000000 ? lengths[i] : 2000000);
-                start[lengths[i] - 1] = 1;
-                assert_int_equal(cal_range_unmap(&silent, start), 0);
-            }
-        }
-    }
-}
-
-static void impossible_ranges_are_refused(void **state)
-{
-    static const struct cal_owner incomplete = {.size = sizeof incomplete,
-                                                .deallocate = owner_free};
-    static const struct cal_owner shorter = {.size = offsetof(struct cal_owner, usable),
-                                             .deallocate = owner_free,
-                                             .usable = owner_usable};
-    assert_null(cal_range_map(NULL, 65536, 1, NULL));
-    assert_null(cal_range_map(&incomplete, 65536, 1, NULL));
-    assert_null(cal_range_map(&shorter, 65536, 1, NULL));
-    assert_null(cal_range_map(&silent, 0, 1, NULL));
-    assert_null(cal_range_map(&silent, SIZE_MAX, 1, NULL));
-    assert_null(cal_range_map(&silent, SIZE_MAX / 4, 1, NULL));
-    assert_null(cal_range_map(&silent, 65536, 3, NULL));
-    assert_null(cal_range_map(&silent, 65536, (size_t)1 << 63, NULL));
-    assert_int_equal(cal_range_unmap(&silent, NULL), -EINVAL);
-}
-
-/* A range whose memory is not touched does not count as used, however long. */
-static void a_reservation_costs_nothing(void **state)
-{
-    struct cal_statistics before = statistics();
-    char *start = cal_range_map(&silent, (size_t)8 << 30, 1, NULL);
-    if (start == NULL) {
-        print_message("there is no address space for this\n");
-        return;
-    }
-    start[(size_t)5 << 30] = 1;
-    struct cal_statistics now = statistics();
-    assert_int_equal(now.active_bytes, before.active_bytes);
-    assert_true(now.os_memory_mapped - before.os_memory_mapped >= (size_t)8 << 30);
-    assert_int_equal(cal_range_unmap(&silent, start), 0);
-    malloc_trim(0);
-    now = statistics();
-    assert_true(now.os_memory_mapped < before.os_memory_mapped + ((size_t)64 << 20));
-}
-
 /* An owner that says up to which size it wants to be asked. */
 
 static _Atomic size_t limited_asked, limited_largest;
@@ -745,10 +657,6 @@ int main(void)
 {
     warm_up_threads(THREADS);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_owner_with_its_own_interface),
-        cmocka_unit_test(ranges_are_zeroed_and_aligned),
-        cmocka_unit_test(impossible_ranges_are_refused),
-        cmocka_unit_test(a_reservation_costs_nothing),
         cmocka_unit_test(only_requests_of_a_size_are_asked_for),
         claiming(every_tenth_request_is_claimed),
         claiming(all_of_a_size_are_claimed),
