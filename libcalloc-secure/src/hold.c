@@ -9,8 +9,9 @@
 #include "quarantine.h"
 #include "slab.h"
 
-/* Places for the smallest blocks would be more; what is beyond them leaves earlier. */
-enum { RANDOM_PLACES = 256, QUEUE_PLACES = 4096 };
+/* Places for the smallest blocks would be more; what is beyond them leaves earlier. The queue has one for each 32 bytes
+ * of the limit, as far as there are: those that it never comes to cost no memory. */
+enum { RANDOM_PLACES = 256, QUEUE_PLACES = 4096, BYTES_PER_PLACE = 32 };
 
 /* Where all are to leave, so many do at a time. */
 enum { MANY = 128 };
@@ -73,14 +74,23 @@ static void protect(struct hold *hold)
     hold->quarantine.secret = cal__random_64(cal__hardened_random());
 }
 
+static uint32_t queue_places(size_t limit)
+{
+    uint32_t places = QUEUE_PLACES;
+    while (places > RANDOM_PLACES && (size_t)places * BYTES_PER_PLACE > limit)
+        places /= 2;
+    return places;
+}
+
 /* Without memory for it the thread has none; the next block tries again. */
 static CAL_COLD struct hold *begin(void)
 {
     struct hold *hold = map();
     if (hold == NULL)
         return NULL;
-    if (!cal__quarantine_initialize(&hold->quarantine, hold->entries, RANDOM_PLACES, QUEUE_PLACES,
-                                    cal__hardened.settings.quarantine)) {
+    size_t limit = cal__hardened.settings.quarantine;
+    if (!cal__quarantine_initialize(&hold->quarantine, hold->entries, RANDOM_PLACES,
+                                    queue_places(limit), limit)) {
         unmap(hold);
         return NULL;
     }

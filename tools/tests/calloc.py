@@ -175,7 +175,7 @@ def case_doctor(_):
         Path("/proc/sys/vm/max_map_count").read_text())
     sections = facts(status=system, CALLOC_OPTIONS="retain=5M,secure.level=standard")
     assert sections["options"]["retain"][0] == "5M" and "default 1024G" in sections["options"]["retain"][2]
-    assert sections["options"]["secure.quarantine"][0] == "256K"
+    assert sections["options"]["secure.quarantine"][0] == "64K"
     sections = facts(status=1, CALLOC_OPTIONS="retian=5M")
     assert "unknown option 'retian=5M'" in sections["options"]["complaint"][0]
     sections = facts("/bin/cat", status=system)

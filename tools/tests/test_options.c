@@ -55,8 +55,8 @@ static void settings_are_read(void **state)
     static const char *const cases[][4] = {
         {"", "secure.level", "light", "light"},
         {"secure.level=standard", "secure.level", "standard", "light"},
-        {"secure.level=standard", "secure.quarantine", "256K", "256K"},
-        {"secure.quarantine=1M,secure.level=standard", "secure.quarantine", "1M", "256K"},
+        {"secure.level=standard", "secure.quarantine", "64K", "64K"},
+        {"secure.quarantine=1M,secure.level=standard", "secure.quarantine", "1M", "64K"},
         {"secure.on_overflow=log", "secure.on_overflow", "log", "abort"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
