@@ -9,9 +9,17 @@
 #include "quarantine.h"
 #include "slab.h"
 
-/* Places for the smallest blocks would be more; what is beyond them leaves earlier. The queue has one for each 32 bytes
- * of the limit, as far as there are: those that it never comes to cost no memory. */
-enum { RANDOM_PLACES = 256, QUEUE_PLACES = 4096, BYTES_PER_PLACE = 32 };
+/* Places for the smallest blocks would be more; what is beyond them leaves earlier. There is a random one for each KiB of
+ * the limit and one of the queue for each 32 bytes, as far as there are: so blocks of up to half a KiB come to the queue, and
+ * places that are never used cost no memory. */
+enum {
+    RANDOM_PLACES = 256,
+    RANDOM_PLACES_LEAST = 16,
+    BYTES_PER_RANDOM_PLACE = 1024,
+    QUEUE_PLACES = 4096,
+    QUEUE_PLACES_LEAST = 256,
+    BYTES_PER_QUEUE_PLACE = 32,
+};
 
 /* Where all are to leave, so many do at a time. */
 enum { MANY = 128 };
@@ -74,12 +82,13 @@ static void protect(struct hold *hold)
     hold->quarantine.secret = cal__random_64(cal__hardened_random());
 }
 
-static uint32_t queue_places(size_t limit)
+/* A power of two between the two. */
+static uint32_t places(size_t limit, size_t bytes_per_place, uint32_t least, uint32_t most)
 {
-    uint32_t places = QUEUE_PLACES;
-    while (places > RANDOM_PLACES && (size_t)places * BYTES_PER_PLACE > limit)
-        places /= 2;
-    return places;
+    uint32_t count = most;
+    while (count > least && count * bytes_per_place > limit)
+        count /= 2;
+    return count;
 }
 
 /* Without memory for it the thread has none; the next block tries again. */
@@ -89,8 +98,9 @@ static CAL_COLD struct hold *begin(void)
     if (hold == NULL)
         return NULL;
     size_t limit = cal__hardened.settings.quarantine;
-    if (!cal__quarantine_initialize(&hold->quarantine, hold->entries, RANDOM_PLACES,
-                                    queue_places(limit), limit)) {
+    uint32_t random = places(limit, BYTES_PER_RANDOM_PLACE, RANDOM_PLACES_LEAST, RANDOM_PLACES);
+    uint32_t queue = places(limit, BYTES_PER_QUEUE_PLACE, QUEUE_PLACES_LEAST, QUEUE_PLACES);
+    if (!cal__quarantine_initialize(&hold->quarantine, hold->entries, random, queue, limit)) {
         unmap(hold);
         return NULL;
     }

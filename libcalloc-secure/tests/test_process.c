@@ -37,7 +37,7 @@ static void quarantine_keeps_blocks(void)
     for (size_t round = 0; round < 200; round++) {
         void *block = opaque(malloc(64));
         free(block);
-        for (size_t i = 0; i < 400; i++) {
+        for (size_t i = 0; i < 600; i++) {
             void *other = malloc(64);
             require(other != block);
             free(other);
