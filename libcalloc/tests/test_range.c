@@ -7,7 +7,7 @@
 #include <calloc/hooks.h>
 
 /* The owner: what was asked for the blocks of a range, one on each kernel page. */
-enum { SLOT = 4096, SLOTS = 16 };
+enum { SLOT = 4096, SLOTS = 32 };
 struct range {
     char *start;
     size_t requested[SLOTS]; /* 0: not in use */
@@ -43,7 +43,7 @@ static const struct cal_owner owner = {
 static const struct cal_owner other = {
     .size = sizeof other, .deallocate = owner_free, .usable = owner_usable};
 
-/* The fast paths stay what they are, and its pointers are its own all the same. */
+/* Its pointers are its own, whoever frees them. */
 static void an_owner_with_its_own_interface(void **state)
 {
     struct range range = {.requested = {500, 600}};
